@@ -16,7 +16,7 @@ import pytest
 from nomos._io.binary_location import find_binary
 
 if TYPE_CHECKING:
-    from verifiers import Colour
+    from verifiers import VerifierKind
 
 # The asserts of every module here are rewritten, and hundreds of tests start an interpreter:
 # without kept bytecode, each run and each process would compile everything again.
@@ -98,11 +98,11 @@ def binary() -> Path:
 
 
 @pytest.fixture(params=["sync", "asyncio", "trio"])
-def colour(request: pytest.FixtureRequest) -> Colour:
-    """A verifier of each colour, the async one under each loop: for the tests in `verify`."""
-    from verifiers import Colour
+def verifier_kind(request: pytest.FixtureRequest) -> VerifierKind:
+    """A verifier of each kind, the async one under each loop: for the tests in `verify`."""
+    from verifiers import VerifierKind
 
-    return Colour(str(request.param))
+    return VerifierKind(str(request.param))
 
 
 @pytest.fixture(params=["asyncio", "trio"])

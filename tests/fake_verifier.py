@@ -68,7 +68,7 @@ class Recording(AsyncVerifier):
 
 
 class RecordingSync(Verifier):
-    """`Recording`, in the other colour."""
+    """`Recording` as a sync verifier."""
 
     def __init__(self, answer: object = None) -> None:
         super().__init__(**SETTINGS)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 from hostile import Reply, Script, control_plane
 
 from nomos import AuthGuard
@@ -56,25 +56,25 @@ def between(
         yield plane
 
 
-def ask(plane: Script, system: AuthGuard, colour: Colour, **question: Any) -> Any:
+def ask(plane: Script, system: AuthGuard, guard_kind: GuardKind, **question: Any) -> Any:
     asked = {
         "command": WRITE,
         "resource": {"provider": "filesystem", "path": "/scratch.txt"},
         "args": {"content": "hello"},
     } | question
-    guard = colour.guard(control_plane_url=plane.url, api_key=system.api_key)
-    return colour.call(guard.authorize, **asked)
+    guard = guard_kind.guard(control_plane_url=plane.url, api_key=system.api_key)
+    return guard_kind.call(guard.authorize, **asked)
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
-def test_what_a_true_answer_allows_is_signed(system: AuthGuard, colour: Colour) -> None:
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
+def test_what_a_true_answer_allows_is_signed(system: AuthGuard, guard_kind: GuardKind) -> None:
     with between(system) as plane:
-        assert ask(plane, system, colour).ucan
-        assert ask(plane, system, colour, command="/filesystem", args=None).commands
-        assert ask(plane, system, colour, purpose="p", context={"a": [1.0]}, ttl_seconds=5).ucan
+        assert ask(plane, system, guard_kind).ucan
+        assert ask(plane, system, guard_kind, command="/filesystem", args=None).commands
+        assert ask(plane, system, guard_kind, purpose="p", context={"a": [1.0]}, ttl_seconds=5).ucan
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize(
     "change",
     [
@@ -89,15 +89,15 @@ def test_what_a_true_answer_allows_is_signed(system: AuthGuard, colour: Colour) 
     ],
 )
 def test_a_question_that_was_changed_on_its_way_is_not_signed_for(
-    system: AuthGuard, colour: Colour, change: Change
+    system: AuthGuard, guard_kind: GuardKind, change: Change
 ) -> None:
     with between(system, question=change) as plane, pytest.raises(InvalidResponse, match="nothing"):
-        ask(plane, system, colour)
+        ask(plane, system, guard_kind)
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 def test_what_was_signed_earlier_is_no_answer_to_another_question(
-    system: AuthGuard, colour: Colour
+    system: AuthGuard, guard_kind: GuardKind
 ) -> None:
     seen: list[dict[str, Any]] = []
 
@@ -105,10 +105,10 @@ def test_what_was_signed_earlier_is_no_answer_to_another_question(
         seen.append(dict(told))
         told.update({**seen[0], "callId": told["callId"]})
 
-    guard = colour.guard(control_plane_url="http://127.0.0.1:1", api_key=system.api_key)
+    guard = guard_kind.guard(control_plane_url="http://127.0.0.1:1", api_key=system.api_key)
     asked = {"command": READ, "resource": {"provider": "filesystem", "path": "a"}}
     with between(system, answer=again) as plane:
         guard._endpoint.url = plane.url
-        assert colour.call(guard.authorize, **asked).ucan
+        assert guard_kind.call(guard.authorize, **asked).ucan
         with pytest.raises(InvalidResponse, match="another question"):
-            colour.call(guard.authorize, **asked)
+            guard_kind.call(guard.authorize, **asked)

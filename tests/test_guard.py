@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 from hostile import Reply, control_plane
 
 from nomos import AsyncAuthGuard, AuthGuard, FailOpenWarning, errors
@@ -25,11 +25,11 @@ READ: dict[str, Any] = {
 WRITE = READ | {"command": "/github/issue/create"}
 DENY = {"decision": "deny", "reason": "policy_denied", "receiptId": "evt_1"}
 
-pytestmark = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+pytestmark = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 
 
-def make(colour: Colour, url: str, **settings: Any) -> Any:
-    return colour.guard(control_plane_url=url, **({"api_key": API_KEY} | settings))
+def make(guard_kind: GuardKind, url: str, **settings: Any) -> Any:
+    return guard_kind.guard(control_plane_url=url, **({"api_key": API_KEY} | settings))
 
 
 def nobody() -> str:
@@ -39,14 +39,14 @@ def nobody() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_a_deny_comes_back_as_a_grant(colour: Colour) -> None:
+def test_a_deny_comes_back_as_a_grant(guard_kind: GuardKind) -> None:
     with control_plane(Reply(body=DENY)) as plane:
-        guard = make(colour, plane.url)
-        grant = colour.call(guard.authorize, **READ)
+        guard = make(guard_kind, plane.url)
+        grant = guard_kind.call(guard.authorize, **READ)
         assert (grant.decision, grant.reason, bool(grant)) == ("deny", "policy_denied", False)
         with pytest.raises(errors.Denied, match="policy_denied"):
-            colour.call(grant.headers)
-        colour.call(guard.close)
+            guard_kind.call(grant.headers)
+        guard_kind.call(guard.close)
     headers, _ = plane.requests[0]
     assert headers["authorization"] == f"Bearer {API_KEY}"
 
@@ -71,46 +71,48 @@ def test_a_deny_comes_back_as_a_grant(colour: Colour) -> None:
 )
 @pytest.mark.parametrize("question", [READ, WRITE], ids=["read", "write"])
 def test_closed_whatever_is_no_decision_raises(
-    colour: Colour, question: dict[str, Any], reply: Reply, error: type[Exception]
+    guard_kind: GuardKind, question: dict[str, Any], reply: Reply, error: type[Exception]
 ) -> None:
     with control_plane(reply) as plane:
-        guard = make(colour, plane.url)
+        guard = make(guard_kind, plane.url)
         with pytest.raises(error) as raised:
-            colour.call(guard.authorize, **question)
-        colour.call(guard.close)
+            guard_kind.call(guard.authorize, **question)
+        guard_kind.call(guard.close)
     assert API_KEY not in str(raised.value) + repr(raised.value)
     assert len(plane.requests) == 1
 
 
-def test_a_control_plane_that_is_down_is_named(colour: Colour) -> None:
+def test_a_control_plane_that_is_down_is_named(guard_kind: GuardKind) -> None:
     url = nobody()
-    guard = make(colour, url)
+    guard = make(guard_kind, url)
     with pytest.raises(errors.Unreachable, match=url):
-        colour.call(guard.authorize, **READ)
-    colour.call(guard.close)
+        guard_kind.call(guard.authorize, **READ)
+    guard_kind.call(guard.close)
 
 
 @pytest.mark.parametrize(
     "reply", [Reply(delay=2), Reply(body=b" " * 9, drip=0.2)], ids=["no answer", "dripping"]
 )
-def test_a_control_plane_that_dawdles_is_not_waited_for(colour: Colour, reply: Reply) -> None:
+def test_a_control_plane_that_dawdles_is_not_waited_for(
+    guard_kind: GuardKind, reply: Reply
+) -> None:
     with control_plane(reply) as plane:
-        guard = make(colour, plane.url, timeout=0.3)
+        guard = make(guard_kind, plane.url, timeout=0.3)
         began = time.monotonic()
         with pytest.raises(errors.Unreachable, match=r"within 0\.3 s"):
-            colour.call(guard.authorize, **READ)
+            guard_kind.call(guard.authorize, **READ)
         assert time.monotonic() - began < 8
-        colour.call(guard.close)
+        guard_kind.call(guard.close)
 
 
-def test_all_tries_of_a_call_share_one_idempotency_key(colour: Colour) -> None:
+def test_all_tries_of_a_call_share_one_idempotency_key(guard_kind: GuardKind) -> None:
     with control_plane(
         Reply(503), Reply(429, headers={"retry-after": "0"}), Reply(body=DENY)
     ) as plane:
-        guard = make(colour, plane.url)
-        assert not colour.call(guard.authorize, **READ)
-        assert not colour.call(guard.authorize, **READ)
-        colour.call(guard.close)
+        guard = make(guard_kind, plane.url)
+        assert not guard_kind.call(guard.authorize, **READ)
+        assert not guard_kind.call(guard.authorize, **READ)
+        guard_kind.call(guard.close)
     keys = [headers["idempotency-key"] for headers, _ in plane.requests]
     assert len(keys) == 4
     assert len(set(keys[:3])) == 1
@@ -119,51 +121,51 @@ def test_all_tries_of_a_call_share_one_idempotency_key(colour: Colour) -> None:
 
 
 def test_open_a_read_goes_on_and_says_so_each_time(
-    colour: Colour, caplog: pytest.LogCaptureFixture
+    guard_kind: GuardKind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    guard = make(colour, nobody(), failure_mode="open")
+    guard = make(guard_kind, nobody(), failure_mode="open")
     for _ in range(2):
         caplog.clear()
         with caplog.at_level(logging.WARNING, "nomos"), pytest.warns(FailOpenWarning):
-            grant = colour.call(guard.authorize, **READ)
+            grant = guard_kind.call(guard.authorize, **READ)
         assert (bool(grant), grant.degraded, grant.ucan) == (True, True, None)
         assert "allowed without a decision" in caplog.text
     with pytest.raises(errors.ConfigurationError, match="no delegation"):
-        colour.call(grant.headers)
-    colour.call(guard.close)
+        guard_kind.call(grant.headers)
+    guard_kind.call(guard.close)
 
 
 @pytest.mark.parametrize("reply", [Reply(500), Reply(200, {"decision": "yes"}), None])
-def test_open_a_write_raises_all_the_same(colour: Colour, reply: Reply | None) -> None:
+def test_open_a_write_raises_all_the_same(guard_kind: GuardKind, reply: Reply | None) -> None:
     with control_plane(reply or Reply()) as plane:
-        guard = make(colour, plane.url if reply else nobody(), failure_mode="open")
+        guard = make(guard_kind, plane.url if reply else nobody(), failure_mode="open")
         with pytest.raises((errors.ServerError, errors.InvalidResponse, errors.Unreachable)):
-            colour.call(guard.authorize, **WRITE)
-        colour.call(guard.close)
+            guard_kind.call(guard.authorize, **WRITE)
+        guard_kind.call(guard.close)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
-def test_open_a_refusal_is_no_outage(colour: Colour, status: int) -> None:
+def test_open_a_refusal_is_no_outage(guard_kind: GuardKind, status: int) -> None:
     with control_plane(Reply(status, {"error": "no"})) as plane:
-        guard = make(colour, plane.url, failure_mode="open")
+        guard = make(guard_kind, plane.url, failure_mode="open")
         with pytest.raises(errors.ControlPlaneError):
-            colour.call(guard.authorize, **READ)
-        colour.call(guard.close)
+            guard_kind.call(guard.authorize, **READ)
+        guard_kind.call(guard.close)
 
 
 def test_a_missing_binary_raises_and_open_lets_a_read_go_on(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "gone"))
-    guard = make(colour, nobody())
+    guard = make(guard_kind, nobody())
     with pytest.raises(errors.BinaryNotFound, match="gone"):
-        colour.call(guard.authorize, **READ)
-    guard = make(colour, nobody(), failure_mode="open")
+        guard_kind.call(guard.authorize, **READ)
+    guard = make(guard_kind, nobody(), failure_mode="open")
     with pytest.warns(FailOpenWarning, match="BinaryNotFound"):
-        grant = colour.call(guard.authorize, **READ)
+        grant = guard_kind.call(guard.authorize, **READ)
     assert (bool(grant), grant.degraded, grant.ucan) == (True, True, None)
     with pytest.raises(errors.BinaryNotFound, match="gone"):
-        colour.call(guard.authorize, **WRITE)
+        guard_kind.call(guard.authorize, **WRITE)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +198,11 @@ def test_a_missing_binary_raises_and_open_lets_a_read_go_on(
         ({"allow_insecure": True}, "allow_insecure"),
     ],
 )
-def test_a_wrong_setting_is_named(colour: Colour, settings: dict[str, Any], setting: str) -> None:
+def test_a_wrong_setting_is_named(
+    guard_kind: GuardKind, settings: dict[str, Any], setting: str
+) -> None:
     with pytest.raises(errors.ConfigurationError) as raised:
-        colour.guard(**({"control_plane_url": "http://127.0.0.1:1"} | settings))
+        guard_kind.guard(**({"control_plane_url": "http://127.0.0.1:1"} | settings))
     assert raised.value.setting == setting
     assert setting in str(raised.value)
     assert "two words" not in str(raised.value)
@@ -217,27 +221,29 @@ def test_a_wrong_setting_is_named(colour: Colour, settings: dict[str, Any], sett
         (API_KEY.encode(), "not bytes"),
     ],
 )
-def test_what_stands_beside_an_api_key_is_said(colour: Colour, api_key: Any, sentence: str) -> None:
+def test_what_stands_beside_an_api_key_is_said(
+    guard_kind: GuardKind, api_key: Any, sentence: str
+) -> None:
     with pytest.raises(errors.ConfigurationError) as raised:
-        colour.guard(control_plane_url="http://127.0.0.1:1", api_key=api_key)
+        guard_kind.guard(control_plane_url="http://127.0.0.1:1", api_key=api_key)
     assert sentence in str(raised.value)
     assert API_KEY not in str(raised.value)
 
 
-def test_a_parent_that_is_no_chain_is_named(colour: Colour) -> None:
+def test_a_parent_that_is_no_chain_is_named(guard_kind: GuardKind) -> None:
     for chains in (["a.b.c"], [["a.b.c"], ["a.b"]]):
         with pytest.raises(errors.MalformedChain, match="parent"):
-            make(colour, "http://127.0.0.1:1", parent=chains)
+            make(guard_kind, "http://127.0.0.1:1", parent=chains)
 
 
-def test_from_env_reads_what_it_is_given(colour: Colour) -> None:
+def test_from_env_reads_what_it_is_given(guard_kind: GuardKind) -> None:
     environ = {"NOMOS_CONTROL_URL": "http://127.0.0.1:1/", "NOMOS_API_KEY": API_KEY}
-    guard = colour.guard.from_env(environ | {"NOMOS_PDP_URL": "http://127.0.0.1:2"})
+    guard = guard_kind.guard.from_env(environ | {"NOMOS_PDP_URL": "http://127.0.0.1:2"})
     assert guard.control_plane_url == "http://127.0.0.1:1"
     assert guard.pdp_url == "http://127.0.0.1:2"
     assert guard.api_key == API_KEY
     with pytest.raises(errors.ConfigurationError, match="NOMOS_CONTROL_URL is not set"):
-        colour.guard.from_env({})
+        guard_kind.guard.from_env({})
 
 
 @pytest.mark.parametrize(
@@ -253,19 +259,19 @@ def test_from_env_reads_what_it_is_given(colour: Colour) -> None:
 )
 @pytest.mark.parametrize("value", ["[]", ""])
 def test_a_child_never_silently_becomes_a_root(
-    colour: Colour, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+    guard_kind: GuardKind, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = {"NOMOS_CONTROL_URL": "http://127.0.0.1:1", variable: value}
     with pytest.raises((errors.ConfigurationError, errors.ChainError), match=variable):
-        colour.guard.from_env(given)
+        guard_kind.guard.from_env(given)
     monkeypatch.setenv(variable, value)
     with pytest.raises((errors.ConfigurationError, errors.ChainError), match=variable):
-        make(colour, "http://127.0.0.1:1")
-    assert make(colour, "http://127.0.0.1:1", parent=None)
+        make(guard_kind, "http://127.0.0.1:1")
+    assert make(guard_kind, "http://127.0.0.1:1", parent=None)
 
 
-def test_open_a_question_that_cannot_be_asked_is_no_outage(colour: Colour) -> None:
-    guard = make(colour, nobody(), failure_mode="open")
+def test_open_a_question_that_cannot_be_asked_is_no_outage(guard_kind: GuardKind) -> None:
+    guard = make(guard_kind, nobody(), failure_mode="open")
     for wrong in (
         {"resource": {"provider": "github", "path": Path("x")}},
         {"idempotency_key": "a\r\nb"},
@@ -274,38 +280,38 @@ def test_open_a_question_that_cannot_be_asked_is_no_outage(colour: Colour) -> No
         {"ttl_seconds": 0},
     ):
         with pytest.raises(errors.InvalidRequest):
-            colour.call(guard.authorize, **(READ | wrong))
-    colour.call(guard.close)
+            guard_kind.call(guard.authorize, **(READ | wrong))
+    guard_kind.call(guard.close)
 
 
-def test_a_guard_prints_no_secret_and_does_not_pickle(colour: Colour) -> None:
-    guard = make(colour, "http://127.0.0.1:1", failure_mode="open")
+def test_a_guard_prints_no_secret_and_does_not_pickle(guard_kind: GuardKind) -> None:
+    guard = make(guard_kind, "http://127.0.0.1:1", failure_mode="open")
     assert API_KEY not in repr(guard) + repr(vars(guard))
     assert guard._standing.seed.reveal() not in repr(vars(guard))
     with pytest.raises(TypeError, match="signing key"):
         pickle.dumps(guard)
 
 
-def test_closing_twice_is_harmless_and_a_closed_guard_says_so(colour: Colour) -> None:
+def test_closing_twice_is_harmless_and_a_closed_guard_says_so(guard_kind: GuardKind) -> None:
     with control_plane(Reply(body=DENY)) as plane:
-        guard = make(colour, plane.url)
-        colour.call(guard.authorize, **READ)
+        guard = make(guard_kind, plane.url)
+        guard_kind.call(guard.authorize, **READ)
         for _ in range(2):
-            colour.call(guard.close)
+            guard_kind.call(guard.close)
         with pytest.raises(errors.ConfigurationError, match="closed"):
-            colour.call(guard.authorize, **READ)
+            guard_kind.call(guard.authorize, **READ)
 
 
 def test_a_proxy_of_the_environment_is_used_for_https_and_is_named(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch
+    guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with control_plane(Reply()) as proxy:
         host = proxy.url.removeprefix("http://")
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@{host}")
-        guard = make(colour, "https://nomos.invalid")
+        guard = make(guard_kind, "https://nomos.invalid")
         with pytest.raises(errors.Unreachable) as raised:
-            colour.call(guard.authorize, **READ)
-        colour.call(guard.close)
+            guard_kind.call(guard.authorize, **READ)
+        guard_kind.call(guard.close)
     assert f"through the proxy {proxy.url} of HTTPS_PROXY cannot be reached" in str(raised.value)
     assert "501" in str(raised.value)
     assert "secret" not in str(raised.value)
@@ -321,42 +327,42 @@ class TestKeyFiles:
         return path
 
     def test_a_key_file_gives_the_agent_its_lasting_did(
-        self, colour: Colour, tmp_path: Path
+        self, guard_kind: GuardKind, tmp_path: Path
     ) -> None:
         path = self.write(tmp_path / "agent.key", self.SEED + "\n")
         with control_plane(Reply(body=DENY)) as plane:
-            guard = make(colour, plane.url, agent_key_file=path)
-            assert colour.call(guard.authorize, **READ).agent == self.DID
-            colour.call(guard.close)
+            guard = make(guard_kind, plane.url, agent_key_file=path)
+            assert guard_kind.call(guard.authorize, **READ).agent == self.DID
+            guard_kind.call(guard.close)
         assert self.DID.encode() in plane.requests[0][1]
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
     def test_a_key_that_others_can_read_is_not_used(
-        self, colour: Colour, tmp_path: Path, mode: int
+        self, guard_kind: GuardKind, tmp_path: Path, mode: int
     ) -> None:
         path = self.write(tmp_path / "agent.key", self.SEED, mode)
         with pytest.raises(errors.ConfigurationError, match="chmod 600"):
-            make(colour, "http://127.0.0.1:1", agent_key_file=path)
+            make(guard_kind, "http://127.0.0.1:1", agent_key_file=path)
 
     @pytest.mark.parametrize("text", ["", "zz" * 32, "00" * 31, "AA" * 32, "00" * 33])
     def test_a_file_that_is_no_key_is_refused_without_repeating_it(
-        self, colour: Colour, tmp_path: Path, text: str
+        self, guard_kind: GuardKind, tmp_path: Path, text: str
     ) -> None:
         path = self.write(tmp_path / "agent.key", text)
         with pytest.raises(errors.ConfigurationError, match="64 lower-case hex") as raised:
-            make(colour, "http://127.0.0.1:1", agent_key_file=path)
+            make(guard_kind, "http://127.0.0.1:1", agent_key_file=path)
         assert not text or text not in str(raised.value)
 
     def test_what_is_no_regular_file_is_refused_at_once(
-        self, colour: Colour, tmp_path: Path
+        self, guard_kind: GuardKind, tmp_path: Path
     ) -> None:
         os.mkfifo(tmp_path / "pipe", 0o600)
         with pytest.raises(errors.ConfigurationError, match="regular file"):
-            make(colour, "http://127.0.0.1:1", agent_key_file=tmp_path / "pipe")
+            make(guard_kind, "http://127.0.0.1:1", agent_key_file=tmp_path / "pipe")
 
 
-def test_a_context_manager_closes(colour: Colour) -> None:
-    if colour.backend is None:
+def test_a_context_manager_closes(guard_kind: GuardKind) -> None:
+    if guard_kind.backend is None:
         with AuthGuard(control_plane_url="http://127.0.0.1:1") as guard:
             pass
         with pytest.raises(errors.ConfigurationError, match="closed"):
@@ -369,14 +375,14 @@ def test_a_context_manager_closes(colour: Colour) -> None:
         with pytest.raises(errors.ConfigurationError, match="closed"):
             await guard.authorize(**READ)
 
-    colour.call(use)
+    guard_kind.call(use)
 
 
-def test_a_grant_does_not_pickle(colour: Colour) -> None:
+def test_a_grant_does_not_pickle(guard_kind: GuardKind) -> None:
     with control_plane(Reply(body=DENY)) as plane:
-        guard = make(colour, plane.url)
-        grant = colour.call(guard.authorize, **READ)
+        guard = make(guard_kind, plane.url)
+        grant = guard_kind.call(guard.authorize, **READ)
         with pytest.raises(TypeError, match="pickled"):
             pickle.dumps(grant)
-        assert isinstance(grant, Grant) is (colour.backend is None)
-        colour.call(guard.close)
+        assert isinstance(grant, Grant) is (guard_kind.backend is None)
+        guard_kind.call(guard.close)

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 
 from nomos import AsyncAuthGuard, AuthGuard, FailOpenWarning, errors
 from nomos._sealed import changed
@@ -39,7 +39,7 @@ READ: dict[str, Any] = {
 }
 LIST = READ | {"command": "/github/issue/list"}
 
-each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+each_guard_kind = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 
 
 def writing(name: str) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def system() -> Iterator[AuthGuard]:
         yield running
 
 
-def agent_of(system: AuthGuard, colour: Colour, **settings: Any) -> Any:
-    return colour.guard(
+def agent_of(system: AuthGuard, guard_kind: GuardKind, **settings: Any) -> Any:
+    return guard_kind.guard(
         control_plane_url=system.control_plane_url,
         api_key=system.api_key,
         pdp_url=system.pdp_url,
@@ -68,10 +68,10 @@ def agent_of(system: AuthGuard, colour: Colour, **settings: Any) -> Any:
 
 
 @pytest.fixture
-def agent(system: AuthGuard, colour: Colour) -> Iterator[Any]:
-    guard = agent_of(system, colour)
+def agent(system: AuthGuard, guard_kind: GuardKind) -> Iterator[Any]:
+    guard = agent_of(system, guard_kind)
     yield guard
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
 @contextmanager
@@ -100,18 +100,18 @@ def put(system: AuthGuard, question: Mapping[str, Any], headers: Mapping[str, st
     return httpx.put(f"{system.pdp_url}/filesystem/file/write", json=body, headers=headers)
 
 
-@each_colour
+@each_guard_kind
 def test_a_person_says_yes_and_the_call_is_made_once(
-    system: AuthGuard, agent: Any, colour: Colour
+    system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
-    question = writing(f"{colour.name}.md")
-    grant = colour.call(agent.authorize, **question)
+    question = writing(f"{guard_kind.name}.md")
+    grant = guard_kind.call(agent.authorize, **question)
     assert (grant.decision, grant.explanation.policies) == ("requires_step_up", ("careful-writes",))
     with pytest.raises(errors.StepUpRequired, match="a lead reads what is published"):
         grant.require()
 
     with person(system, grant, approve=True, reason="looks fine") as seen:
-        approval = colour.call(
+        approval = guard_kind.call(
             agent.wait_for_approval, envelope_id=grant.approval_envelope_id, timeout=20
         )
     asked, answered = seen
@@ -123,32 +123,34 @@ def test_a_person_says_yes_and_the_call_is_made_once(
     assert [(vote.approve, vote.reason) for vote in approval.votes] == [(True, "looks fine")]
 
     again = {**question, "cosigner_envelope_id": grant.approval_envelope_id}
-    allow = colour.call(agent.authorize, **again).require()
+    allow = guard_kind.call(agent.authorize, **again).require()
     done = put(system, question, {"authorization": f"Bearer {allow.ucan}"})
     assert done.status_code == 200, done.text
     assert system.workspace is not None
-    assert (system.workspace / f"{colour.name}.md").read_text() == f"This is {colour.name}.md."
+    assert (
+        system.workspace / f"{guard_kind.name}.md"
+    ).read_text() == f"This is {guard_kind.name}.md."
 
-    twice = put(system, question, colour.call(allow.headers))
+    twice = put(system, question, guard_kind.call(allow.headers))
     assert (twice.status_code, twice.json()["error_code"]) == (403, "approval_already_used")
-    refused = colour.call(agent.authorize, **again)
+    refused = guard_kind.call(agent.authorize, **again)
     with pytest.raises(errors.Denied, match=r"approval_already_used \(an approval can be used"):
         refused.require()
-    used = colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
+    used = guard_kind.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
     assert (used.state, bool(used)) == ("consumed", False)
 
 
-@each_colour
+@each_guard_kind
 def test_a_person_says_no_and_the_agent_hears_why(
-    system: AuthGuard, agent: Any, colour: Colour
+    system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
-    question = writing(f"{colour.name}-no.md")
-    grant = colour.call(agent.authorize, **question)
+    question = writing(f"{guard_kind.name}-no.md")
+    grant = guard_kind.call(agent.authorize, **question)
     with person(system, grant, approve=False, reason="not before Monday"):
-        approval = colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
+        approval = guard_kind.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
     assert (approval.state, bool(approval)) == ("denied", False)
     assert [vote.reason for vote in approval.votes] == ["not before Monday"]
-    refused = colour.call(
+    refused = guard_kind.call(
         agent.authorize, **question, cosigner_envelope_id=grant.approval_envelope_id
     )
     with pytest.raises(errors.Denied, match=r"approval_denied \(a person denied it\)") as denied:
@@ -156,81 +158,83 @@ def test_a_person_says_no_and_the_agent_hears_why(
     assert denied.value.code == "approval_denied"
 
 
-@each_colour
+@each_guard_kind
 def test_an_approval_is_no_good_for_another_question_or_another_key(
-    system: AuthGuard, agent: Any, colour: Colour
+    system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
-    question = writing(f"{colour.name}-same.md")
-    ident = str(colour.call(agent.authorize, **question).approval_envelope_id)
+    question = writing(f"{guard_kind.name}-same.md")
+    ident = str(guard_kind.call(agent.authorize, **question).approval_envelope_id)
     system.approvals.decide(ident, approve=True)
     other = question | {"args": {"content": "something else"}}
-    restarted = agent_of(system, colour)
+    restarted = agent_of(system, guard_kind)
     for guard, asked, field in ((agent, other, "args.content"), (restarted, question, "agentDid")):
-        refused = colour.call(guard.authorize, **asked, cosigner_envelope_id=ident)
+        refused = guard_kind.call(guard.authorize, **asked, cosigner_envelope_id=ident)
         with pytest.raises(errors.Denied, match="approval is for another question") as denied:
             refused.require()
         assert denied.value.code == "approval_mismatch"
         assert refused.explanation.fields == (field,)
         assert field in str(denied.value)
-    colour.call(restarted.close)
-    assert colour.call(agent.authorize, **question, cosigner_envelope_id=ident)
+    guard_kind.call(restarted.close)
+    assert guard_kind.call(agent.authorize, **question, cosigner_envelope_id=ident)
 
 
-@each_colour
+@each_guard_kind
 def test_a_question_that_nobody_answers_expires_and_is_asked_anew(
-    system: AuthGuard, agent: Any, colour: Colour, monkeypatch: pytest.MonkeyPatch
+    system: AuthGuard, agent: Any, guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(envelope, "LIFE_SECONDS", 2)
-    question = writing(f"{colour.name}-late.md")
-    grant = colour.call(agent.authorize, **question)
+    question = writing(f"{guard_kind.name}-late.md")
+    grant = guard_kind.call(agent.authorize, **question)
     began = time.monotonic()
-    approval = colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
+    approval = guard_kind.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id)
     assert (approval.state, bool(approval)) == ("expired", False)
     assert time.monotonic() - began < 8
     with pytest.raises(errors.Conflict) as late:
         system.approvals.decide(approval.id, approve=True)
     assert late.value.code == "already_decided"
-    asked = colour.call(
+    asked = guard_kind.call(
         agent.authorize, **question, cosigner_envelope_id=grant.approval_envelope_id
     )
     assert (asked.decision, asked.reason) == ("requires_step_up", "approval_expired")
     assert asked.approval_envelope_id != grant.approval_envelope_id
 
 
-@each_colour
+@each_guard_kind
 def test_looking_once_and_looking_for_what_is_not_there(
-    system: AuthGuard, agent: Any, colour: Colour
+    system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
-    grant = colour.call(agent.authorize, **writing(f"{colour.name}-once.md"))
+    grant = guard_kind.call(agent.authorize, **writing(f"{guard_kind.name}-once.md"))
     with pytest.raises(TimeoutError, match=str(grant.approval_envelope_id)):
-        colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id, timeout=0)
+        guard_kind.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id, timeout=0)
     system.approvals.decide(str(grant.approval_envelope_id), approve=True)
-    assert colour.call(agent.wait_for_approval, envelope_id=grant.approval_envelope_id, timeout=0)
+    assert guard_kind.call(
+        agent.wait_for_approval, envelope_id=grant.approval_envelope_id, timeout=0
+    )
     with pytest.raises(errors.NotFound, match="env_nobody"):
-        colour.call(agent.wait_for_approval, envelope_id="env_nobody")
+        guard_kind.call(agent.wait_for_approval, envelope_id="env_nobody")
 
 
-@each_colour
-def test_the_operators_side_of_an_embedded_guard(colour: Colour) -> None:
-    guard = colour.guard.embedded(policies=POLICY)
-    grants = [colour.call(guard.authorize, **writing(f"{n}.md")) for n in range(2)]
+@each_guard_kind
+def test_the_operators_side_of_an_embedded_guard(guard_kind: GuardKind) -> None:
+    guard = guard_kind.guard.embedded(policies=POLICY)
+    grants = [guard_kind.call(guard.authorize, **writing(f"{n}.md")) for n in range(2)]
     ids = {grant.approval_envelope_id for grant in grants}
-    assert {one.id for one in colour.call(guard.approvals.list)} == ids
-    assert len(colour.call(guard.approvals.list, limit=1)) == 1
+    assert {one.id for one in guard_kind.call(guard.approvals.list)} == ids
+    assert len(guard_kind.call(guard.approvals.list, limit=1)) == 1
     first = grants[0].approval_envelope_id
-    assert colour.call(guard.approvals.get, envelope_id=first).state == "pending"
-    assert colour.call(guard.approvals.decide, envelope_id=first, approve=True)
-    assert [one.id for one in colour.call(guard.approvals.list, state="approved")] == [first]
-    assert len(colour.call(guard.approvals.list, state="all")) == 2
+    assert guard_kind.call(guard.approvals.get, envelope_id=first).state == "pending"
+    assert guard_kind.call(guard.approvals.decide, envelope_id=first, approve=True)
+    assert [one.id for one in guard_kind.call(guard.approvals.list, state="approved")] == [first]
+    assert len(guard_kind.call(guard.approvals.list, state="all")) == 2
     with pytest.raises(errors.Conflict, match="approved"):
-        colour.call(guard.approvals.decide, envelope_id=first, approve=False)
+        guard_kind.call(guard.approvals.decide, envelope_id=first, approve=False)
     with pytest.raises(errors.NotFound):
-        colour.call(guard.approvals.decide, envelope_id="env_nobody", approve=True)
+        guard_kind.call(guard.approvals.decide, envelope_id="env_nobody", approve=True)
     key = guard.approvals.operator_key.reveal()
     assert key not in repr(guard) + repr(vars(guard)) + repr(guard.approvals)
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
     with pytest.raises(errors.ConfigurationError, match="closed"):
-        colour.call(guard.approvals.list)
+        guard_kind.call(guard.approvals.list)
 
 
 def test_an_agents_api_key_does_not_decide(system: AuthGuard) -> None:
@@ -333,65 +337,65 @@ def test_a_forked_child_waits_and_acts_on_its_own_connections() -> None:
 # When nobody answers
 
 
-@each_colour
+@each_guard_kind
 def test_open_what_a_person_allowed_once_is_not_allowed_again_by_an_outage(
-    colour: Colour,
+    guard_kind: GuardKind,
 ) -> None:
     with AuthGuard.embedded(policies=POLICY) as system:
-        guard = agent_of(system, colour, failure_mode="open")
-        ident = str(colour.call(guard.authorize, **READ).approval_envelope_id)
+        guard = agent_of(system, guard_kind, failure_mode="open")
+        ident = str(guard_kind.call(guard.authorize, **READ).approval_envelope_id)
         system.approvals.decide(ident, approve=True)
-        assert colour.call(guard.authorize, **READ, cosigner_envelope_id=ident).ucan
-        assert colour.call(guard.authorize, **LIST).ucan
+        assert guard_kind.call(guard.authorize, **READ, cosigner_envelope_id=ident).ucan
+        assert guard_kind.call(guard.authorize, **LIST).ucan
         assert [held.command for held in guard._held.values()] == [LIST["command"]]
     with pytest.raises(errors.Unreachable, match="does not allow it"):
-        colour.call(guard.authorize, **READ, cosigner_envelope_id=ident)
+        guard_kind.call(guard.authorize, **READ, cosigner_envelope_id=ident)
     with pytest.warns(FailOpenWarning):
-        assert colour.call(guard.authorize, **LIST).ucan, "this one was allowed by policy alone"
-    colour.call(guard.close)
+        assert guard_kind.call(guard.authorize, **LIST).ucan, "this one was allowed by policy alone"
+    guard_kind.call(guard.close)
 
 
-@each_colour
-def test_open_what_was_revoked_does_not_come_back_in_an_outage(colour: Colour) -> None:
+@each_guard_kind
+def test_open_what_was_revoked_does_not_come_back_in_an_outage(guard_kind: GuardKind) -> None:
     with AuthGuard.embedded(policies=POLICY) as system:
-        guard = agent_of(system, colour, failure_mode="open")
-        colour.call(guard.revoke, grant_or_id=colour.call(guard.authorize, **LIST))
+        guard = agent_of(system, guard_kind, failure_mode="open")
+        guard_kind.call(guard.revoke, grant_or_id=guard_kind.call(guard.authorize, **LIST))
     with pytest.warns(FailOpenWarning):
-        assert colour.call(guard.authorize, **LIST).ucan is None
-    colour.call(guard.close)
+        assert guard_kind.call(guard.authorize, **LIST).ucan is None
+    guard_kind.call(guard.close)
 
 
 # Taking it back
 
 
-@each_colour
+@each_guard_kind
 def test_a_revoked_grant_is_refused_where_it_is_used(
-    system: AuthGuard, agent: Any, colour: Colour
+    system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
     def read(headers: Mapping[str, str]) -> httpx.Response:
         url = f"{system.pdp_url}/filesystem/dir/list"
         return httpx.get(url, params={"path": ""}, headers=headers)
 
     where = {"provider": "filesystem", "path": ""}
-    grant = colour.call(agent.authorize, command="/filesystem/dir/list", resource=where)
-    assert read(colour.call(grant.headers)).status_code == 200
-    first = colour.call(agent.revoke, grant_or_id=grant, reason="no longer needed")
-    again = colour.call(agent.revoke, grant_or_id=first.id)
+    grant = guard_kind.call(agent.authorize, command="/filesystem/dir/list", resource=where)
+    assert read(guard_kind.call(grant.headers)).status_code == 200
+    first = guard_kind.call(agent.revoke, grant_or_id=grant, reason="no longer needed")
+    again = guard_kind.call(agent.revoke, grant_or_id=first.id)
     assert (first.already_revoked, again.already_revoked) == (False, True)
     assert (again.seq, again.at) == (first.seq, first.at)
-    refused = read(colour.call(grant.headers))
+    refused = read(guard_kind.call(grant.headers))
     assert refused.json()["error_code"] == "revoked"
 
 
-@each_colour
+@each_guard_kind
 def test_a_question_is_taken_back_before_anybody_decides(
-    system: AuthGuard, agent: Any, colour: Colour
+    system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
-    question = writing(f"{colour.name}-back.md")
-    grant = colour.call(agent.authorize, **question)
-    revocation = colour.call(agent.revoke, grant_or_id=grant)
+    question = writing(f"{guard_kind.name}-back.md")
+    grant = guard_kind.call(agent.authorize, **question)
+    revocation = guard_kind.call(agent.revoke, grant_or_id=grant)
     assert revocation.id == grant.approval_envelope_id
-    again = colour.call(
+    again = guard_kind.call(
         agent.authorize, **question, cosigner_envelope_id=grant.approval_envelope_id
     )
     assert not again
@@ -400,17 +404,19 @@ def test_a_question_is_taken_back_before_anybody_decides(
 # What is on record
 
 
-@each_colour
-def test_a_receipt_is_proven_offline_and_only_as_it_was_written(colour: Colour) -> None:
-    guard = colour.guard.embedded(policies=POLICY)
-    grant = colour.call(guard.authorize, **LIST)
-    receipt = colour.call(guard.receipt, receipt_id=grant.receipt_id)
-    other = colour.call(guard.receipt, receipt_id=colour.call(guard.authorize, **READ).receipt_id)
+@each_guard_kind
+def test_a_receipt_is_proven_offline_and_only_as_it_was_written(guard_kind: GuardKind) -> None:
+    guard = guard_kind.guard.embedded(policies=POLICY)
+    grant = guard_kind.call(guard.authorize, **LIST)
+    receipt = guard_kind.call(guard.receipt, receipt_id=grant.receipt_id)
+    other = guard_kind.call(
+        guard.receipt, receipt_id=guard_kind.call(guard.authorize, **READ).receipt_id
+    )
     with pytest.raises(errors.NotFound):
-        colour.call(guard.receipt, receipt_id="evt_" + "0" * 26)
-    colour.call(guard.close)
+        guard_kind.call(guard.receipt, receipt_id="evt_" + "0" * 26)
+    guard_kind.call(guard.close)
 
-    assert colour.call(receipt.verify, issuer=grant.issuer) is receipt
+    assert guard_kind.call(receipt.verify, issuer=grant.issuer) is receipt
     assert (receipt.id, receipt.decision) == (grant.receipt_id, "allow")
     assert (receipt.command, receipt.resource) == (LIST["command"], LIST["resource"])
     edited = {**receipt.row, "decision": "deny"}
@@ -422,10 +428,10 @@ def test_a_receipt_is_proven_offline_and_only_as_it_was_written(colour: Colour) 
         changed(receipt, checkpoint=grant.chain[0]),
     ):
         with pytest.raises(errors.InvalidReceipt) as unproven:
-            colour.call(wrong.verify, issuer=grant.issuer)
+            guard_kind.call(wrong.verify, issuer=grant.issuer)
         assert unproven.value.code
     with pytest.raises(errors.InvalidReceipt):
-        colour.call(receipt.verify, issuer=grant.agent)
+        guard_kind.call(receipt.verify, issuer=grant.agent)
 
 
 def test_who_knows_an_older_key_accepts_those_that_it_led_to() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 from hostile import Reply, control_plane
 
 from nomos import AuthGuard, Child, FailOpenWarning, ParentChain, errors
@@ -38,7 +38,7 @@ READ, WRITE, LIST = (f"/filesystem/{name}" for name in ("file/read", "file/write
 NOTES = {"with": "filesystem:///notes", "can": "file:read"}
 SEED, DID = "00" * 31 + "02", "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 
-each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+each_guard_kind = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 
 
 def path(name: str) -> dict[str, Any]:
@@ -67,11 +67,11 @@ def grant(system: AuthGuard) -> Any:
 
 
 class Family:
-    """Children of one guard in one colour, made in this process from what `Child.env` returns."""
+    """Children of one guard of one kind, made in this process from what `Child.env` returns."""
 
-    def __init__(self, system: AuthGuard, colour: Colour) -> None:
+    def __init__(self, system: AuthGuard, guard_kind: GuardKind) -> None:
         self.system = system
-        self.colour = colour
+        self.guard_kind = guard_kind
         self.children: list[Child] = []
         self.guards: list[Any] = []
 
@@ -83,12 +83,12 @@ class Family:
         return child
 
     def guard(self, child: Child, **variables: str) -> Any:
-        guard = self.colour.guard.from_env(child.env() | variables)
+        guard = self.guard_kind.guard.from_env(child.env() | variables)
         self.guards.append(guard)
         return guard
 
     def call(self, function: Any, **arguments: Any) -> Any:
-        return self.colour.call(function, **arguments)
+        return self.guard_kind.call(function, **arguments)
 
     def get(self, name: str, headers: Mapping[str, str], command: str = READ) -> httpx.Response:
         url = f"{self.system.pdp_url}{command}"
@@ -96,14 +96,14 @@ class Family:
 
     def close(self) -> None:
         for guard in self.guards:
-            self.colour.call(guard.close)
+            self.guard_kind.call(guard.close)
         for child in self.children:
             child.close()
 
 
 @pytest.fixture
 def family(system: AuthGuard, request: pytest.FixtureRequest) -> Iterator[Family]:
-    made = Family(system, request.node.callspec.params.get("colour", COLOURS[0]))
+    made = Family(system, request.node.callspec.params.get("guard_kind", GUARD_KINDS[0]))
     yield made
     made.close()
 
@@ -114,9 +114,11 @@ def subtree(system: AuthGuard) -> Any:
 
 
 class TestPrefixes:
-    @each_colour
-    def test_a_prefix_is_one_grant_for_many_calls(self, family: Family, colour: Colour) -> None:
-        guard = colour.guard(
+    @each_guard_kind
+    def test_a_prefix_is_one_grant_for_many_calls(
+        self, family: Family, guard_kind: GuardKind
+    ) -> None:
+        guard = guard_kind.guard(
             control_plane_url=family.system.control_plane_url, api_key=family.system.api_key
         )
         grant = family.call(guard.authorize, command="/filesystem", resource=path("notes"))
@@ -170,10 +172,10 @@ class TestPrefixes:
                 grant.require()
 
 
-@each_colour
+@each_guard_kind
 class TestOnline:
     def test_without_an_api_key_a_child_asks_by_its_chain(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         child = family.fork(grant)
         guard = family.guard(child)
@@ -187,7 +189,7 @@ class TestOnline:
         assert payload["aud"] == child.agent
 
     def test_with_an_api_key_the_chain_goes_along_and_binds_all_the_same(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         assert family.system.api_key is not None
         guard = family.guard(family.fork(grant), NOMOS_API_KEY=family.system.api_key)
@@ -197,7 +199,7 @@ class TestOnline:
 
     @pytest.mark.parametrize("key", [False, True], ids=["by its chain", "by an API key"])
     def test_more_than_was_given_is_refused_and_recorded(
-        self, family: Family, grant: Any, colour: Colour, *, key: bool
+        self, family: Family, grant: Any, guard_kind: GuardKind, *, key: bool
     ) -> None:
         variables = {"NOMOS_API_KEY": str(family.system.api_key)} if key else {}
         child = family.fork(grant)
@@ -215,7 +217,7 @@ class TestOnline:
             assert (row["agent"], row["root"]) == (child.agent, grant.agent)
 
     def test_the_chain_that_covers_a_call_is_shown(
-        self, family: Family, grant: Any, subtree: Any, colour: Colour
+        self, family: Family, grant: Any, subtree: Any, guard_kind: GuardKind
     ) -> None:
         listing = {"with": "filesystem:///notes", "can": "dir:list"}
         child = family.fork([subtree.chain, grant.chain], listing, NOTES)
@@ -225,7 +227,9 @@ class TestOnline:
         assert family.call(guard.authorize, command=LIST, resource=path("notes"))
         assert not family.call(guard.authorize, **read("diary/c.txt"))
 
-    def test_a_person_is_asked_on_a_childs_behalf(self, family: Family, colour: Colour) -> None:
+    def test_a_person_is_asked_on_a_childs_behalf(
+        self, family: Family, guard_kind: GuardKind
+    ) -> None:
         root = family.system.authorize(command=WRITE, resource=path("")).require()
         publish = {"with": "filesystem:///published", "can": "file:write"}
         guard = family.guard(family.fork(root, publish))
@@ -249,7 +253,7 @@ class TestOnline:
             family.call(guard.approvals.list)
 
     def test_a_refused_token_is_an_authentication_error_with_its_reason(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         with AuthGuard.embedded(policies=POLICY) as other:
             child = family.fork(grant)
@@ -264,16 +268,16 @@ class TestOnline:
                 assert not any(link in str(refused.value) for link in child.chain)
 
     def test_without_a_chain_and_an_api_key_nobody_is_heard(
-        self, family: Family, colour: Colour
+        self, family: Family, guard_kind: GuardKind
     ) -> None:
-        guard = colour.guard(control_plane_url=family.system.control_plane_url)
+        guard = guard_kind.guard(control_plane_url=family.system.control_plane_url)
         with pytest.raises(errors.AuthenticationError) as refused:
             family.call(guard.authorize, **read("notes/a.txt"))
         assert refused.value.code == "missing_api_key"
         family.call(guard.close)
 
     def test_each_try_has_a_token_of_its_own_and_all_are_one_question(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         deny = {"decision": "deny", "reason": "policy_denied", "receiptId": "evt_1"}
         with control_plane(
@@ -288,7 +292,7 @@ class TestOnline:
         assert all(payload["exp"] <= time.time() + 61 for payload in payloads)
 
     def test_a_question_that_no_token_holds_is_a_wrong_question(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
         for wrong in ({"a\u0301": 1}, {"n": 2**60}):
@@ -296,10 +300,10 @@ class TestOnline:
                 family.call(guard.authorize, **read("notes/a.txt"), args=wrong)
 
 
-@each_colour
+@each_guard_kind
 class TestOffline:
     def test_a_child_acts_with_nobody_asked(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant), NOMOS_CONTROL_URL="http://127.0.0.1:1")
         headers = family.call(guard.headers, **read("notes/deep/b.txt"))
@@ -307,7 +311,7 @@ class TestOffline:
         assert family.get("notes/a.txt", headers).status_code == 403
 
     def test_more_than_was_given_is_not_signed(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
         for question, code in (
@@ -322,7 +326,9 @@ class TestOffline:
             assert f"{question['command']} on filesystem" in str(wide.value)
             assert f"process: {READ} on filesystem path=notes" in str(wide.value)
 
-    def test_statements_about_arguments_hold_at_once(self, family: Family, colour: Colour) -> None:
+    def test_statements_about_arguments_hold_at_once(
+        self, family: Family, guard_kind: GuardKind
+    ) -> None:
         root = family.system.authorize(command=WRITE, resource=path("")).require()
         one, two = (
             {"with": "filesystem:///notes", "can": "file:write", "args": {"encoding": encoding}}
@@ -339,7 +345,7 @@ class TestOffline:
                 family.call(guard.headers, **call, args=args)
 
     def test_a_write_works_once_and_a_question_for_people_not_at_all(
-        self, family: Family, colour: Colour
+        self, family: Family, guard_kind: GuardKind
     ) -> None:
         root = family.system.authorize(command=WRITE, resource=path("")).require()
         guard = family.guard(family.fork(root, {"command": WRITE, "resource": path("")}))
@@ -351,8 +357,8 @@ class TestOffline:
             assert tuple(answer.status_code for answer in answers) == statuses, answers[0].text
         assert answers[0].json()["error_code"] == "step_up_required"
 
-    def test_a_root_has_nothing_to_act_by(self, family: Family, colour: Colour) -> None:
-        guard = colour.guard(control_plane_url="http://127.0.0.1:1")
+    def test_a_root_has_nothing_to_act_by(self, family: Family, guard_kind: GuardKind) -> None:
+        guard = guard_kind.guard(control_plane_url="http://127.0.0.1:1")
         with pytest.raises(errors.ConfigurationError, match="this guard is a root"):
             family.call(guard.headers, **read("notes/a.txt"))
         for wrong in (
@@ -367,10 +373,10 @@ class TestOffline:
         family.call(guard.close)
 
 
-@each_colour
+@each_guard_kind
 class TestForking:
     def test_children_have_children_down_to_the_depth_allowed(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         child = family.fork(grant, NOTES)
         for depth in range(3, 9):
@@ -386,7 +392,7 @@ class TestForking:
             family.call(guard.fork_child, capabilities=[NOTES])
 
     def test_the_depth_allowed_is_this_process_s_for_a_root_too(
-        self, family: Family, grant: Any, colour: Colour, monkeypatch: pytest.MonkeyPatch
+        self, family: Family, grant: Any, guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NOMOS_MAX_CHAIN_DEPTH", "2")
         guard = family.guard(family.fork(grant), NOMOS_MAX_CHAIN_DEPTH="2")
@@ -397,10 +403,10 @@ class TestForking:
             family.call(guard.fork_child, capabilities=[NOTES], parent_chain=given)
         monkeypatch.setenv("NOMOS_MAX_CHAIN_DEPTH", "deep")
         with pytest.raises(errors.ConfigurationError, match="NOMOS_MAX_CHAIN_DEPTH"):
-            colour.guard(control_plane_url="http://127.0.0.1:1", parent=None)
+            guard_kind.guard(control_plane_url="http://127.0.0.1:1", parent=None)
 
     def test_a_grant_that_a_child_was_given_can_be_handed_on_too(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
         given = family.call(guard.authorize, **read("notes/deep"))
@@ -415,7 +421,7 @@ class TestForking:
         assert not family.call(below.authorize, **read("notes/a.txt"))
 
     def test_many_are_forked_at_once_or_none(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
         wanted = [{"capabilities": [NOTES], "ttl_seconds": 60 + each} for each in range(20)]
@@ -444,7 +450,7 @@ class TestForking:
         ],
     )
     def test_a_wrong_argument_is_named_for_one_child_and_for_many(
-        self, family: Family, grant: Any, colour: Colour, wrong: Any, setting: str
+        self, family: Family, grant: Any, guard_kind: GuardKind, wrong: Any, setting: str
     ) -> None:
         guard = family.guard(family.fork(grant))
         with pytest.raises(errors.ConfigurationError) as one:
@@ -456,7 +462,7 @@ class TestForking:
 
     @pytest.mark.parametrize("wrong", [{}, [NOTES], "x", {"capabilities": [NOTES], "did": DID}])
     def test_what_describes_no_child_is_refused(
-        self, family: Family, grant: Any, colour: Colour, wrong: Any
+        self, family: Family, grant: Any, guard_kind: GuardKind, wrong: Any
     ) -> None:
         guard = family.guard(family.fork(grant))
         with pytest.raises(errors.ConfigurationError, match="capabilities") as refused:
@@ -464,9 +470,9 @@ class TestForking:
         assert refused.value.setting == "children[0]"
 
     def test_a_root_forks_from_a_grant_and_from_nothing_else(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
-        guard = colour.guard(control_plane_url=family.system.control_plane_url)
+        guard = guard_kind.guard(control_plane_url=family.system.control_plane_url)
         nothings: list[Any] = [None, [], NO_CHAIN, make(ParentChain)]
         for nothing in nothings:
             with pytest.raises(errors.ConfigurationError, match="authorize first"):
@@ -477,16 +483,18 @@ class TestForking:
         assert grant.agent in str(another.value)
         family.call(guard.close)
 
-    def test_a_denied_grant_is_nothing_to_fork_from(self, family: Family, colour: Colour) -> None:
+    def test_a_denied_grant_is_nothing_to_fork_from(
+        self, family: Family, guard_kind: GuardKind
+    ) -> None:
         denied = family.system.authorize(command=LIST, resource=path("attic"))
         with pytest.raises(errors.Denied):
             family.fork(denied)
 
 
-@each_colour
+@each_guard_kind
 class TestTakingBack:
     def test_a_parent_takes_a_child_back_and_its_sibling_goes_on(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         parent = family.guard(family.fork(grant))
         gone, stays = (
@@ -509,7 +517,7 @@ class TestTakingBack:
         assert family.get("notes/a.txt", headers).is_success
 
     def test_the_root_takes_back_what_its_grandchild_holds(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         parent = family.guard(family.fork(grant))
         child = family.call(parent.fork_child, capabilities=[NOTES])
@@ -520,7 +528,7 @@ class TestTakingBack:
         assert family.call(parent.authorize, **read("notes/a.txt"))
 
     def test_a_child_gives_up_what_it_was_granted_and_keeps_the_rest(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
         given = family.call(guard.authorize, **read("notes/a.txt"))
@@ -530,7 +538,7 @@ class TestTakingBack:
         assert family.call(guard.authorize, **read("notes/a.txt"))
 
     def test_a_child_takes_nothing_from_its_sibling_or_its_parent(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         mine, other = family.fork(grant), family.fork(grant)
         guard = family.guard(mine)
@@ -540,10 +548,10 @@ class TestTakingBack:
         assert family.call(family.guard(other).authorize, **read("notes/a.txt"))
 
 
-@each_colour
+@each_guard_kind
 class TestBeingAChild:
     def test_a_guard_tells_its_did_so_that_a_parent_can_fork_for_it(
-        self, family: Family, grant: Any, colour: Colour, tmp_path: Path
+        self, family: Family, grant: Any, guard_kind: GuardKind, tmp_path: Path
     ) -> None:
         key = tmp_path / "agent.key"
         key.write_text(SEED)
@@ -555,7 +563,7 @@ class TestBeingAChild:
         assert key.exists(), "a person's own key is never removed"
 
     def test_a_chain_for_another_key_names_both_keys_and_the_variable(
-        self, family: Family, grant: Any, colour: Colour, tmp_path: Path
+        self, family: Family, grant: Any, guard_kind: GuardKind, tmp_path: Path
     ) -> None:
         key = tmp_path / "agent.key"
         key.write_text(SEED)
@@ -563,7 +571,7 @@ class TestBeingAChild:
         theirs = family.fork(grant).env()
         handed = "NOMOS_AGENT_KEY_HANDOVER_FILE"
         mine = {name: value for name, value in theirs.items() if name != handed}
-        guard = colour.guard.from_env(mine | {"NOMOS_AGENT_KEY_FILE": str(key)})
+        guard = guard_kind.guard.from_env(mine | {"NOMOS_AGENT_KEY_FILE": str(key)})
         family.guards.append(guard)
         calls: list[tuple[Any, dict[str, Any]]] = [
             (guard.authorize, read("notes/a.txt")),
@@ -578,10 +586,10 @@ class TestBeingAChild:
             assert family.children[0].agent in str(no.value)
         assert family.call(guard.did) == DID
         with pytest.raises(errors.ConfigurationError, match=handed):
-            colour.guard.from_env(mine)
+            guard_kind.guard.from_env(mine)
 
     def test_a_chain_that_ended_is_refused_on_first_use(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant, ttl_seconds=1))
         time.sleep(2)  # ended by the clock of the control plane, which is asked for its time
@@ -591,7 +599,7 @@ class TestBeingAChild:
             assert ended.value.code == "expired"
 
     def test_a_chain_that_ends_while_its_guard_lives_is_used_no_more(
-        self, family: Family, grant: Any, colour: Colour, monkeypatch: pytest.MonkeyPatch
+        self, family: Family, grant: Any, guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         guard = family.guard(family.fork(grant, ttl_seconds=60))
         assert family.call(guard.headers, **read("notes/a.txt"))
@@ -603,7 +611,7 @@ class TestBeingAChild:
 
     @pytest.mark.parametrize("how", ["another's", "changed", "doubled", "alone"])
     def test_a_chain_that_was_tampered_with_is_refused_on_first_use(
-        self, family: Family, grant: Any, colour: Colour, how: str
+        self, family: Family, grant: Any, guard_kind: GuardKind, how: str
     ) -> None:
         child = family.fork(grant)
         root, link = child.chain
@@ -621,7 +629,7 @@ class TestBeingAChild:
     def with_chain(self, family: Family, child: Child, chain: Any) -> Any:
         """A guard that has the child's key and says that it was given `chain`."""
         family.guard(child)
-        guard = family.colour.guard(
+        guard = family.guard_kind.guard(
             control_plane_url=family.system.control_plane_url,
             parent=chain,
             agent_key_file=self.key_of(child, family),
@@ -638,34 +646,34 @@ class TestBeingAChild:
         return file
 
     def test_parent_none_makes_a_root_on_purpose(
-        self, family: Family, grant: Any, colour: Colour, monkeypatch: pytest.MonkeyPatch
+        self, family: Family, grant: Any, guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name, value in family.fork(grant).env().items():
             monkeypatch.setenv(name, value)
         for parent in (None, make(ParentChain)):
-            guard = colour.guard(
+            guard = guard_kind.guard(
                 control_plane_url=family.system.control_plane_url,
                 api_key=family.system.api_key,
                 parent=parent,
             )
             assert family.call(guard.authorize, **read("diary/c.txt"))
             family.call(guard.close)
-        child = colour.guard(
+        child = guard_kind.guard(
             control_plane_url=family.system.control_plane_url, api_key=family.system.api_key
         )
         assert not family.call(child.authorize, **read("diary/c.txt"))
         family.call(child.close)
 
     def test_an_embedded_system_of_its_own_makes_no_root_of_a_child(
-        self, family: Family, grant: Any, colour: Colour, monkeypatch: pytest.MonkeyPatch
+        self, family: Family, grant: Any, guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name, value in family.fork(grant).env().items():
             monkeypatch.setenv(name, value)
         with pytest.raises(errors.ConfigurationError, match="NOMOS_PARENT_UCAN_CHAIN"):
-            colour.guard.embedded(policies=POLICY)
+            guard_kind.guard.embedded(policies=POLICY)
 
     def test_nothing_secret_is_in_what_a_childs_guard_shows(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         child = family.fork(grant)
         guard = family.guard(child)
@@ -675,12 +683,12 @@ class TestBeingAChild:
         assert not any(link in shown for link in child.chain)
 
 
-@each_colour
+@each_guard_kind
 class TestFailingOpen:
     def child(self, family: Family, grant: Any, url: str = "http://127.0.0.1:1") -> Any:
         child = family.fork(grant)
         family.guard(child)
-        guard = family.colour.guard(
+        guard = family.guard_kind.guard(
             control_plane_url=url,
             parent=child.chain,
             agent_key_file=TestBeingAChild().key_of(child, family),
@@ -690,7 +698,7 @@ class TestFailingOpen:
         return guard
 
     def test_a_read_that_the_chain_covers_goes_on_by_the_chain(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = self.child(family, grant)
         with pytest.warns(FailOpenWarning):
@@ -699,7 +707,7 @@ class TestFailingOpen:
         assert family.get("notes/a.txt", {"authorization": f"Bearer {degraded.ucan}"}).is_success
 
     def test_what_was_taken_back_does_not_come_back_when_nobody_answers(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         deny = {"decision": "deny", "reason": "revoked", "receiptId": "evt_1"}
         with control_plane(Reply(body=deny), Reply(500)) as plane:
@@ -709,7 +717,7 @@ class TestFailingOpen:
                 family.call(guard.authorize, **read("notes/a.txt"))
 
     def test_what_it_does_not_cover_never_does(
-        self, family: Family, grant: Any, colour: Colour
+        self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = self.child(family, grant)
         with warnings.catch_warnings():
@@ -735,8 +743,10 @@ with AuthGuard.from_env() as guard:
 """
 
 
-@pytest.mark.parametrize("colour", COLOURS[:1], ids=["sync"])
-def test_a_real_process_is_told_where_to_ask(family: Family, grant: Any, colour: Colour) -> None:
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS[:1], ids=["sync"])
+def test_a_real_process_is_told_where_to_ask(
+    family: Family, grant: Any, guard_kind: GuardKind
+) -> None:
     child = family.fork(grant)
     done = child.popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True)
     said, _ = done.communicate(timeout=60)

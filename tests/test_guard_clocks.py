@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 
 from nomos import AuthGuard, errors
 
@@ -35,9 +35,9 @@ def wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return seconds
 
 
-def agent_of(system: AuthGuard, colour: Colour) -> Any:
+def agent_of(system: AuthGuard, guard_kind: GuardKind) -> Any:
     url, pdp = system.control_plane_url, system.pdp_url
-    return colour.guard(control_plane_url=url, pdp_url=pdp, api_key=system.api_key)
+    return guard_kind.guard(control_plane_url=url, pdp_url=pdp, api_key=system.api_key)
 
 
 def listed(system: AuthGuard, headers: Mapping[str, str]) -> httpx.Response:
@@ -45,49 +45,49 @@ def listed(system: AuthGuard, headers: Mapping[str, str]) -> httpx.Response:
     return httpx.get(url, params={"path": ""}, headers=headers, trust_env=False)
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 def test_children_act_offline_by_the_clock_that_their_parent_learnt(
-    system: AuthGuard, colour: Colour, wrong: int
+    system: AuthGuard, guard_kind: GuardKind, wrong: int
 ) -> None:
-    agent = agent_of(system, colour)
-    grant = colour.call(agent.authorize, command="/filesystem", resource=LIST["resource"])
-    handed = colour.call(agent.fork_child, parent_chain=grant, capabilities=HANDED)
+    agent = agent_of(system, guard_kind)
+    grant = guard_kind.call(agent.authorize, command="/filesystem", resource=LIST["resource"])
+    handed = guard_kind.call(agent.fork_child, parent_chain=grant, capabilities=HANDED)
     environ = handed.env()
     assert abs(int(environ["NOMOS_CLOCK_OFFSET"]) + wrong) <= 1
-    child = colour.guard.from_env(environ)
-    said = listed(system, colour.call(child.headers, **LIST))
+    child = guard_kind.guard.from_env(environ)
+    said = listed(system, guard_kind.call(child.headers, **LIST))
     assert said.status_code == 200, said.text
-    further = colour.call(child.fork_child, capabilities=HANDED)
+    further = guard_kind.call(child.fork_child, capabilities=HANDED)
     environ = further.env({"NOMOS_CLOCK_OFFSET": "1"})
     assert abs(int(environ["NOMOS_CLOCK_OFFSET"]) + wrong) <= 1
-    grandchild = colour.guard.from_env(environ)
-    said = listed(system, colour.call(grandchild.headers, **LIST))
+    grandchild = guard_kind.guard.from_env(environ)
+    said = listed(system, guard_kind.call(grandchild.headers, **LIST))
     assert said.status_code == 200, said.text
     for guard in (grandchild, child, agent):
-        colour.call(guard.close)
+        guard_kind.call(guard.close)
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 def test_a_child_that_was_told_nothing_asks_for_the_time(
-    system: AuthGuard, colour: Colour, wrong: int
+    system: AuthGuard, guard_kind: GuardKind, wrong: int
 ) -> None:
-    agent = agent_of(system, colour)
-    grant = colour.call(agent.authorize, command="/filesystem", resource=LIST["resource"])
-    handed = colour.call(agent.fork_child, parent_chain=grant, capabilities=HANDED)
+    agent = agent_of(system, guard_kind)
+    grant = guard_kind.call(agent.authorize, command="/filesystem", resource=LIST["resource"])
+    handed = guard_kind.call(agent.fork_child, parent_chain=grant, capabilities=HANDED)
     environ = handed.env()
     del environ["NOMOS_CLOCK_OFFSET"]
-    child = colour.guard.from_env(environ)
-    assert colour.call(child.authorize, **LIST)
-    said = listed(system, colour.call(child.headers, **LIST))
+    child = guard_kind.guard.from_env(environ)
+    assert guard_kind.call(child.authorize, **LIST)
+    said = listed(system, guard_kind.call(child.headers, **LIST))
     assert said.status_code == 200, said.text
-    colour.call(child.close)
-    colour.call(agent.close)
+    guard_kind.call(child.close)
+    guard_kind.call(agent.close)
 
 
 def test_a_chain_that_is_out_of_its_time_is_said_to_be_with_a_word_on_the_clock(
     system: AuthGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent = agent_of(system, COLOURS[0])
+    agent = agent_of(system, GUARD_KINDS[0])
     grant = agent.authorize(command="/filesystem", resource=LIST["resource"], ttl_seconds=1)
     handed = agent.fork_child(parent_chain=grant, capabilities=HANDED)
     environ = handed.env()
@@ -103,7 +103,7 @@ def test_a_chain_that_is_out_of_its_time_is_said_to_be_with_a_word_on_the_clock(
 
 
 def test_an_offset_that_is_none_is_named(system: AuthGuard) -> None:
-    agent = agent_of(system, COLOURS[0])
+    agent = agent_of(system, GUARD_KINDS[0])
     grant = agent.authorize(command="/filesystem", resource=LIST["resource"])
     handed = agent.fork_child(parent_chain=grant, capabilities=HANDED)
     environ = handed.env()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 from hostile import Reply, control_plane
 
 from nomos import AuthGuard, FailOpenWarning, errors
@@ -27,18 +27,18 @@ STEP_UP: Final = {
 KEY: Final = "nomos_app_x_y"
 
 
-@pytest.fixture(params=COLOURS, ids=lambda colour: colour.name)
-def colour(request: pytest.FixtureRequest) -> Colour:
-    found: Colour = request.param
+@pytest.fixture(params=GUARD_KINDS, ids=lambda kind: kind.name)
+def guard_kind(request: pytest.FixtureRequest) -> GuardKind:
+    found: GuardKind = request.param
     return found
 
 
-def goes_on(colour: Colour, guard: Any, **question: Any) -> bool:
+def goes_on(guard_kind: GuardKind, guard: Any, **question: Any) -> bool:
     """Whether a question goes on; what is raised otherwise says that there was a refusal."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FailOpenWarning)
         try:
-            grant = colour.call(guard.authorize, **question)
+            grant = guard_kind.call(guard.authorize, **question)
         except errors.NomosError as refused:
             if "does not allow it" not in str(refused):
                 raise
@@ -58,15 +58,17 @@ def goes_on(colour: Colour, guard: Any, **question: Any) -> bool:
         Reply(body={"decision": "deny", "receiptId": 7}),
     ],
 )
-def test_a_refusal_is_remembered_by_command_and_resource(colour: Colour, refusal: Reply) -> None:
+def test_a_refusal_is_remembered_by_command_and_resource(
+    guard_kind: GuardKind, refusal: Reply
+) -> None:
     with control_plane(refusal, Reply(500)) as plane:
-        guard = colour.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
+        guard = guard_kind.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
         with contextlib.suppress(errors.ControlPlaneError):
-            assert not colour.call(guard.authorize, **READ, args={"state": "open"})
-        assert not goes_on(colour, guard, **READ)
-        assert not goes_on(colour, guard, **READ, args={"state": "all"}, purpose="please")
-        assert goes_on(colour, guard, **ELSEWHERE)
-        colour.call(guard.close)
+            assert not guard_kind.call(guard.authorize, **READ, args={"state": "open"})
+        assert not goes_on(guard_kind, guard, **READ)
+        assert not goes_on(guard_kind, guard, **READ, args={"state": "all"}, purpose="please")
+        assert goes_on(guard_kind, guard, **ELSEWHERE)
+        guard_kind.call(guard.close)
 
 
 @pytest.mark.parametrize(
@@ -78,45 +80,45 @@ def test_a_refusal_is_remembered_by_command_and_resource(colour: Colour, refusal
     ],
 )
 def test_a_caller_who_is_refused_reads_nothing_until_there_is_an_answer(
-    colour: Colour, refusal: Reply
+    guard_kind: GuardKind, refusal: Reply
 ) -> None:
     with control_plane(refusal, Reply(500), Reply(body=DENY), Reply(500)) as plane:
-        guard = colour.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
+        guard = guard_kind.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
         with contextlib.suppress(errors.ControlPlaneError):
-            colour.call(guard.authorize, **READ)
-        assert not goes_on(colour, guard, **ELSEWHERE)
-        assert not colour.call(guard.authorize, **READ)
-        assert goes_on(colour, guard, **ELSEWHERE)
-        colour.call(guard.close)
+            guard_kind.call(guard.authorize, **READ)
+        assert not goes_on(guard_kind, guard, **ELSEWHERE)
+        assert not guard_kind.call(guard.authorize, **READ)
+        assert goes_on(guard_kind, guard, **ELSEWHERE)
+        guard_kind.call(guard.close)
 
 
-def test_what_was_allowed_and_then_refused_does_not_come_back(colour: Colour) -> None:
+def test_what_was_allowed_and_then_refused_does_not_come_back(guard_kind: GuardKind) -> None:
     policy = 'permit (principal, action == Action::"/github/issue/list", resource);'
     with AuthGuard.embedded(policies=policy) as system:
-        guard = colour.guard(
+        guard = guard_kind.guard(
             control_plane_url=system.control_plane_url, api_key=system.api_key, failure_mode="open"
         )
-        assert colour.call(guard.authorize, **READ)
+        assert guard_kind.call(guard.authorize, **READ)
         with control_plane(Reply(body=DENY), Reply(500)) as plane:
             guard._endpoint.url = plane.url
-            assert not colour.call(guard.authorize, **READ, args={"state": "all"})
-            assert not goes_on(colour, guard, **READ)
+            assert not guard_kind.call(guard.authorize, **READ, args={"state": "all"})
+            assert not goes_on(guard_kind, guard, **READ)
         guard._endpoint.url = system.control_plane_url
-        assert colour.call(guard.authorize, **READ, args={"state": "all"})
+        assert guard_kind.call(guard.authorize, **READ, args={"state": "all"})
         with control_plane(Reply(500)) as plane:
             guard._endpoint.url = plane.url
-            assert goes_on(colour, guard, **READ)
-        colour.call(guard.close)
+            assert goes_on(guard_kind, guard, **READ)
+        guard_kind.call(guard.close)
 
 
 def test_without_the_binary_a_refusal_still_stands(
-    colour: Colour, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with control_plane(Reply(body=DENY), Reply(500)) as plane:
-        guard = colour.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
-        assert not colour.call(guard.authorize, **READ)
+        guard = guard_kind.guard(control_plane_url=plane.url, api_key=KEY, failure_mode="open")
+        assert not guard_kind.call(guard.authorize, **READ)
         monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "gone"))
         guard._did = guard._entered = None
         guard._linked = None
-        assert not goes_on(colour, guard, **READ)
+        assert not goes_on(guard_kind, guard, **READ)
         monkeypatch.undo()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import anyio
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 
 from nomos import AsyncAuthGuard, AuthGuard, errors
 
@@ -152,93 +152,93 @@ def decide_soon(plane: Plane, seconds: float) -> threading.Timer:
     return timer
 
 
-each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+each_guard_kind = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 
 
-@each_colour
+@each_guard_kind
 def test_the_answer_is_here_when_it_is_there_however_short_the_guards_timeout(
-    colour: Colour, plane: Plane
+    guard_kind: GuardKind, plane: Plane
 ) -> None:
-    guard = colour.guard(control_plane_url=plane.url, timeout=0.3)
+    guard = guard_kind.guard(control_plane_url=plane.url, timeout=0.3)
     timer = decide_soon(plane, 1.0)
     began = time.monotonic()
-    approval = colour.call(guard.wait_for_approval, envelope_id=ENV, timeout=30)
+    approval = guard_kind.call(guard.wait_for_approval, envelope_id=ENV, timeout=30)
     assert approval.state == "approved"
     assert 0.9 < time.monotonic() - began < 5
     assert plane.looks == [f"/v1/approvals/{ENV}?wait=25"]
     timer.join()
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
-@each_colour
-def test_nobody_decides(colour: Colour, plane: Plane) -> None:
-    guard = colour.guard(control_plane_url=plane.url)
+@each_guard_kind
+def test_nobody_decides(guard_kind: GuardKind, plane: Plane) -> None:
+    guard = guard_kind.guard(control_plane_url=plane.url)
     for timeout, looks in ((0, 1), (1.2, 3)):
         plane.looks.clear()
         began = time.monotonic()
         with pytest.raises(
             TimeoutError, match=f"{ENV} was not decided within {timeout} s.*/approvals/{ENV}"
         ):
-            colour.call(guard.wait_for_approval, envelope_id=ENV, timeout=timeout)
+            guard_kind.call(guard.wait_for_approval, envelope_id=ENV, timeout=timeout)
         assert timeout <= time.monotonic() - began < timeout + 3
         assert 1 <= len(plane.looks) <= looks
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
-@each_colour
-def test_a_busy_server_is_asked_again(colour: Colour, plane: Plane) -> None:
+@each_guard_kind
+def test_a_busy_server_is_asked_again(guard_kind: GuardKind, plane: Plane) -> None:
     plane.refusals = [(503, {}), (429, {"retry-after": "1"}), (502, {})]
     plane.decided.set()
-    guard = colour.guard(control_plane_url=plane.url)
+    guard = guard_kind.guard(control_plane_url=plane.url)
     began = time.monotonic()
-    assert colour.call(guard.wait_for_approval, envelope_id=ENV, timeout=30)
+    assert guard_kind.call(guard.wait_for_approval, envelope_id=ENV, timeout=30)
     assert time.monotonic() - began > 1.4
     assert len(plane.looks) == 4
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
-@each_colour
+@each_guard_kind
 def test_a_server_that_goes_away_meanwhile_is_asked_again_until_the_time_is_up(
-    colour: Colour,
+    guard_kind: GuardKind,
 ) -> None:
     with serving() as plane:
-        guard = colour.guard(control_plane_url=plane.url)
+        guard = guard_kind.guard(control_plane_url=plane.url)
         with pytest.raises(TimeoutError):
-            colour.call(guard.wait_for_approval, envelope_id=ENV, timeout=0)
+            guard_kind.call(guard.wait_for_approval, envelope_id=ENV, timeout=0)
     began = time.monotonic()
     with pytest.raises(errors.Unreachable, match=plane.url):
-        colour.call(guard.wait_for_approval, envelope_id=ENV, timeout=2.5)
+        guard_kind.call(guard.wait_for_approval, envelope_id=ENV, timeout=2.5)
     assert 2.5 <= time.monotonic() - began < 7
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
-@each_colour
+@each_guard_kind
 def test_waiting_needs_no_signing_binary(
-    colour: Colour, plane: Plane, monkeypatch: pytest.MonkeyPatch
+    guard_kind: GuardKind, plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOMOS_UCAN_BIN", "/nowhere/nomos-ucan")
     plane.decided.set()
-    guard = colour.guard(control_plane_url=plane.url)
-    assert colour.call(guard.wait_for_approval, envelope_id=ENV)
-    colour.call(guard.close)
+    guard = guard_kind.guard(control_plane_url=plane.url)
+    assert guard_kind.call(guard.wait_for_approval, envelope_id=ENV)
+    guard_kind.call(guard.close)
 
 
-@each_colour
-def test_a_guard_that_is_not_embedded_says_who_decides(colour: Colour, plane: Plane) -> None:
-    guard = colour.guard(control_plane_url=plane.url)
+@each_guard_kind
+def test_a_guard_that_is_not_embedded_says_who_decides(guard_kind: GuardKind, plane: Plane) -> None:
+    guard = guard_kind.guard(control_plane_url=plane.url)
     for call, arguments in (
         (guard.approvals.decide, {"envelope_id": ENV, "approve": True}),
         (guard.approvals.get, {"envelope_id": ENV}),
         (guard.approvals.list, {}),
     ):
         with pytest.raises(errors.ConfigurationError, match="an agent may not decide") as raised:
-            colour.call(call, **arguments)
+            guard_kind.call(call, **arguments)
         assert raised.value.setting == "approvals"
         assert f"{plane.url}/v1/approvals" in str(raised.value)
     with pytest.raises(errors.ConfigurationError, match="an agent may not decide"):
         _ = guard.approvals.operator_key
     assert plane.looks == []
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
 def test_closing_a_guard_ends_the_waiting_of_other_threads(plane: Plane) -> None:

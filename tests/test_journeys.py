@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 from long_runs import times
 
 from nomos import AsyncAuthGuard, AuthGuard, ConfigurationError, InvalidPolicy, Verifier, errors
@@ -65,9 +65,9 @@ def guard() -> Iterator[AuthGuard]:
         yield made
 
 
-def joined(guard: AuthGuard, colour: Colour, **settings: Any) -> Any:
+def joined(guard: AuthGuard, guard_kind: GuardKind, **settings: Any) -> Any:
     """Another guard for the same servers."""
-    return colour.guard(
+    return guard_kind.guard(
         control_plane_url=guard.control_plane_url,
         api_key=guard.api_key,
         pdp_url=guard.pdp_url,
@@ -75,10 +75,10 @@ def joined(guard: AuthGuard, colour: Colour, **settings: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
-def test_five_lines_with_nothing_started_by_the_user(colour: Colour) -> None:
-    guard = colour.guard.embedded(policies=POLICY)
-    grant = colour.call(
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
+def test_five_lines_with_nothing_started_by_the_user(guard_kind: GuardKind) -> None:
+    guard = guard_kind.guard.embedded(policies=POLICY)
+    grant = guard_kind.call(
         guard.authorize,
         command=LIST,
         resource={"provider": "github", "owner": "acme", "repo": "app"},
@@ -88,20 +88,20 @@ def test_five_lines_with_nothing_started_by_the_user(colour: Colour) -> None:
     assert is_right(grant, "app")
     data = guard.workspace.parent
     assert data.exists()
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
     assert not data.exists()
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 def test_a_file_is_written_once_and_read_as_often_as_wanted(
-    guard: AuthGuard, colour: Colour
+    guard: AuthGuard, guard_kind: GuardKind
 ) -> None:
-    agent = joined(guard, colour)
-    name = f"{colour.name}.txt"
+    agent = joined(guard, guard_kind)
+    name = f"{guard_kind.name}.txt"
     where = {"provider": "filesystem", "path": name}
     content = {"content": "hello"}
 
-    write = colour.call(
+    write = guard_kind.call(
         agent.authorize, command="/filesystem/file/write", resource=where, args=content
     )
     put = httpx.put(
@@ -121,18 +121,18 @@ def test_a_file_is_written_once_and_read_as_often_as_wanted(
     fresh = httpx.put(
         f"{guard.pdp_url}/filesystem/file/write",
         json={"path": name, **content},
-        headers=colour.call(write.headers),
+        headers=guard_kind.call(write.headers),
     )
     assert fresh.status_code == 200, fresh.text
     other = httpx.put(
         f"{guard.pdp_url}/filesystem/file/write",
         json={"path": name, "content": "something else"},
-        headers=colour.call(write.headers),
+        headers=guard_kind.call(write.headers),
     )
     assert (other.status_code, other.json()["error_code"]) == (403, "resource_mismatch")
     assert (guard.workspace / name).read_text() == "hello"
 
-    read = colour.call(agent.authorize, command="/filesystem/file/read", resource=where)
+    read = guard_kind.call(agent.authorize, command="/filesystem/file/read", resource=where)
     for _ in range(3):
         got = httpx.get(
             f"{guard.pdp_url}/filesystem/file/read",
@@ -140,14 +140,16 @@ def test_a_file_is_written_once_and_read_as_often_as_wanted(
             headers={"authorization": f"Bearer {read.ucan}"},
         )
         assert got.json()["content"] == "hello"
-    colour.call(agent.close)
+    guard_kind.call(agent.close)
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
-def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, colour: Colour) -> None:
-    agent = joined(guard, colour)
-    grant = colour.call(agent.authorize, command=LIST, resource=repo("app"), args={"state": "open"})
-    headers = colour.call(grant.headers, command=LIST, args={"state": "open"})
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
+def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, guard_kind: GuardKind) -> None:
+    agent = joined(guard, guard_kind)
+    grant = guard_kind.call(
+        agent.authorize, command=LIST, resource=repo("app"), args={"state": "open"}
+    )
+    headers = guard_kind.call(grant.headers, command=LIST, args={"state": "open"})
     assert (
         decode_unverified(headers["authorization"].removeprefix("Bearer "))["args"]["state"]
         == "open"
@@ -157,20 +159,20 @@ def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, colour: Colour)
         ({"args": {"state": "closed"}}, "args"),
     ):
         with pytest.raises(ConfigurationError) as refused:
-            colour.call(grant.headers, **wrong)
+            guard_kind.call(grant.headers, **wrong)
         assert refused.value.setting == setting
     with pytest.raises(errors.WrongAudience, match="this grant is for"):
-        colour.call(grant.headers, audience=grant.agent)
-    open_ended = colour.call(agent.authorize, command=LIST, resource=repo("app"))
-    bound = colour.call(open_ended.headers, args={"state": "closed"})
+        guard_kind.call(grant.headers, audience=grant.agent)
+    open_ended = guard_kind.call(agent.authorize, command=LIST, resource=repo("app"))
+    bound = guard_kind.call(open_ended.headers, args={"state": "closed"})
     assert (
         decode_unverified(bound["authorization"].removeprefix("Bearer "))["args"]["state"]
         == "closed"
     )
-    colour.call(agent.close)
+    guard_kind.call(agent.close)
 
 
-@pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+@pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize(
     ("question", "error", "says"),
     [
@@ -189,12 +191,16 @@ def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, colour: Colour)
     ],
 )
 def test_a_wrong_question_is_answered_with_where_and_why(
-    guard: AuthGuard, colour: Colour, question: dict[str, Any], error: type[Exception], says: str
+    guard: AuthGuard,
+    guard_kind: GuardKind,
+    question: dict[str, Any],
+    error: type[Exception],
+    says: str,
 ) -> None:
-    agent = joined(guard, colour)
+    agent = joined(guard, guard_kind)
     with pytest.raises(error, match=says):
-        colour.call(agent.authorize, **({"command": LIST, "resource": repo("app")} | question))
-    colour.call(agent.close)
+        guard_kind.call(agent.authorize, **({"command": LIST, "resource": repo("app")} | question))
+    guard_kind.call(agent.close)
 
 
 def test_a_misspelt_command_is_a_mistake_that_names_the_nearest_ones(guard: AuthGuard) -> None:
@@ -251,7 +257,7 @@ def test_open_a_held_chain_serves_while_the_control_plane_is_away(guard: AuthGua
     assert guard.workspace is not None
     (guard.workspace / "held.txt").write_text("held")
     where = {"provider": "filesystem", "path": "held.txt"}
-    with joined(guard, COLOURS[0], failure_mode="open") as agent:
+    with joined(guard, GUARD_KINDS[0], failure_mode="open") as agent:
         assert agent.authorize(command="/filesystem/file/read", resource=where)
         agent._endpoint.url = "http://127.0.0.1:9"
         with pytest.warns(UserWarning, match="allowed without a decision"):
@@ -273,7 +279,7 @@ def test_many_calls_fifty_at_a_time(guard: AuthGuard, backend: str) -> None:
     right: list[bool] = []
 
     async def run() -> None:
-        agent = joined(guard, COLOURS[1], timeout=60.0)
+        agent = joined(guard, GUARD_KINDS[1], timeout=60.0)
         limit = anyio.CapacityLimiter(50)
 
         async def ask(number: int) -> None:
@@ -291,7 +297,7 @@ def test_many_calls_fifty_at_a_time(guard: AuthGuard, backend: str) -> None:
 
 
 def test_one_async_guard_serves_loops_one_after_another_and_at_once(guard: AuthGuard) -> None:
-    agent: AsyncAuthGuard = joined(guard, COLOURS[1])
+    agent: AsyncAuthGuard = joined(guard, GUARD_KINDS[1])
     right: list[bool] = []
 
     async def ask(loop: int) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from colours import COLOURS, Colour
 from github import ISSUES, TOKEN, github
+from guard_kinds import GUARD_KINDS, GuardKind
 
 from nomos import AuthGuard, Child, errors
 from nomos._core.tokens import decode_unverified
@@ -40,7 +40,7 @@ LIST = "/github/issue/list"
 REPO = {"provider": "github", "owner": "acme", "repo": "app"}
 SECRET = REPO | {"repo": "secret"}
 
-each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+each_guard_kind = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +62,16 @@ def pol(grant: Any) -> list[Any]:
     return statements
 
 
-@each_colour
-def test_a_grant_holds_calls_to_what_was_asked(system: AuthGuard, colour: Colour) -> None:
-    guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
+@each_guard_kind
+def test_a_grant_holds_calls_to_what_was_asked(system: AuthGuard, guard_kind: GuardKind) -> None:
+    guard = guard_kind.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
     asked = [one_of("state", ["open", "closed"]), at_most("per_page", 50)]
-    grant = colour.call(guard.authorize, command=LIST, resource=REPO, constraints=asked)
+    grant = guard_kind.call(guard.authorize, command=LIST, resource=REPO, constraints=asked)
     assert grant.decision == "allow"
     assert pol(grant) == [["==", ".cmd", LIST], *all_of(*asked).pol]
 
     def sign(**args: Any) -> Any:
-        return colour.call(grant.headers, args=args)
+        return guard_kind.call(grant.headers, args=args)
 
     good = get(system, sign(state="open", per_page=50), state="open", per_page=50)
     assert good.json()["issues"] == ISSUES[:1]
@@ -94,21 +94,21 @@ def test_a_grant_holds_calls_to_what_was_asked(system: AuthGuard, colour: Colour
     other = get(system, sign(state="open", per_page=5), state="closed", per_page=5)
     assert other.json()["error_code"] == "resource_mismatch"
     assert get(system, {"authorization": f"Bearer {grant.ucan}"}).status_code == 403
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
-@each_colour
-def test_a_wrong_constraint_is_a_wrong_question(system: AuthGuard, colour: Colour) -> None:
-    guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
+@each_guard_kind
+def test_a_wrong_constraint_is_a_wrong_question(system: AuthGuard, guard_kind: GuardKind) -> None:
+    guard = guard_kind.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
     for wrong in ("state", [eq("state", "x"), None]):
         with pytest.raises(errors.InvalidRequest, match="constraints") as refused:
-            colour.call(guard.authorize, command=LIST, resource=REPO, constraints=wrong)
+            guard_kind.call(guard.authorize, command=LIST, resource=REPO, constraints=wrong)
         assert refused.value.fields == ("constraints",)
     vacuous = from_pol([["not", ["==", ".args.state", "x"]]])
     with pytest.raises(errors.InvalidRequest, match=r"pol\[0\]: a `not` holds where") as refused:
-        colour.call(guard.authorize, command=LIST, resource=REPO, constraints=[vacuous])
+        guard_kind.call(guard.authorize, command=LIST, resource=REPO, constraints=[vacuous])
     assert refused.value.fields == ("pol",)
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
 def test_one_constraint_needs_no_list_and_none_is_none(system: AuthGuard) -> None:
@@ -141,33 +141,33 @@ def test_a_prefix_has_them_too(system: AuthGuard) -> None:
     assert get(system, headers, state="closed").status_code == 403
 
 
-@each_colour
+@each_guard_kind
 def test_an_approver_reads_them_and_an_approval_is_for_them(
-    system: AuthGuard, colour: Colour
+    system: AuthGuard, guard_kind: GuardKind
 ) -> None:
-    guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
+    guard = guard_kind.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
     asked: dict[str, Any] = {
         "command": LIST,
         "resource": SECRET,
         "constraints": [eq("state", "open"), between("page", 1, 3)],
-        "ttl_seconds": {"sync": 300, "asyncio": 301, "trio": 302}[colour.name],
+        "ttl_seconds": {"sync": 300, "asyncio": 301, "trio": 302}[guard_kind.name],
     }
-    envelope = colour.call(guard.authorize, **asked).approval_envelope_id
+    envelope = guard_kind.call(guard.authorize, **asked).approval_envelope_id
     seen = system.approvals.get(envelope)
     assert seen.constraints == ('state is "open"', "page is between 1 and 3")
     assert system.approvals.decide(envelope, approve=True).state == "approved"
     wider = asked | {"constraints": [eq("state", "open")], "cosigner_envelope_id": envelope}
-    denied = colour.call(guard.authorize, **wider)
+    denied = guard_kind.call(guard.authorize, **wider)
     assert (denied.decision, denied.reason) == ("deny", "approval_mismatch")
     assert denied.explanation.fields == ("pol",)
-    grant = colour.call(guard.authorize, **asked, cosigner_envelope_id=envelope)
+    grant = guard_kind.call(guard.authorize, **asked, cosigner_envelope_id=envelope)
     assert grant.decision == "allow"
     assert pol(grant)[-2:] == all_of(*asked["constraints"]).pol
-    row = colour.call(guard.receipt, receipt_id=grant.receipt_id).row
+    row = guard_kind.call(guard.receipt, receipt_id=grant.receipt_id).row
     assert row["detail"]["pol"] == all_of(*asked["constraints"]).pol
-    headers = colour.call(grant.headers, args={"state": "open", "page": 9})
+    headers = guard_kind.call(grant.headers, args={"state": "open", "page": 9})
     assert get(system, headers, "secret", state="open", page=9).status_code == 403
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
 @pytest.fixture(scope="module")
@@ -185,23 +185,23 @@ def capability(*constraints: Constraint, **more: Any) -> dict[str, Any]:
     return {"with": "github://acme/app", "can": LIST, "constraints": list(constraints), **more}
 
 
-@each_colour
+@each_guard_kind
 def test_a_child_is_held_to_its_own_and_its_parents(
-    system: AuthGuard, grant: Any, colour: Colour
+    system: AuthGuard, grant: Any, guard_kind: GuardKind
 ) -> None:
-    guard = colour.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
-    own = colour.call(
+    guard = guard_kind.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
+    own = guard_kind.call(
         guard.authorize,
         command=LIST,
         resource=REPO,
         constraints=[one_of("state", ["open", "closed"])],
     )
-    child = colour.call(
+    child = guard_kind.call(
         guard.fork_child,
         parent_chain=own,
         capabilities=[capability(eq("state", "open"), between("per_page", 1, 5))],
     )
-    several = colour.call(
+    several = guard_kind.call(
         guard.fork_children,
         children=[{"capabilities": [capability(eq("state", "closed"))]}],
         parent_chain=own,
@@ -211,10 +211,10 @@ def test_a_child_is_held_to_its_own_and_its_parents(
         == (eq("state", "open") & between("per_page", 1, 5)).pol
     )
     assert decode_unverified(several[0].chain[-1])["pol"] == eq("state", "closed").pol
-    acting = colour.guard.from_env(child.env())
+    acting = guard_kind.guard.from_env(child.env())
 
     def call(**args: Any) -> int:
-        headers = colour.call(acting.headers, command=LIST, resource=REPO, args=args)
+        headers = guard_kind.call(acting.headers, command=LIST, resource=REPO, args=args)
         return get(system, headers, **args).status_code
 
     assert call(state="open", per_page=5) == 200
@@ -223,7 +223,7 @@ def test_a_child_is_held_to_its_own_and_its_parents(
         call(state="open", per_page=6)
     with pytest.raises(errors.ChainError):
         call(state="closed", per_page=5)
-    asked = colour.call(
+    asked = guard_kind.call(
         acting.authorize, command=LIST, resource=REPO, constraints=[like("labels", "bug*")]
     )
     assert [*eq("state", "open").pol, *like("labels", "bug*").pol] == [
@@ -231,8 +231,8 @@ def test_a_child_is_held_to_its_own_and_its_parents(
     ]
     for one in (child, *several):
         one.close()
-    colour.call(acting.close)
-    colour.call(guard.close)
+    guard_kind.call(acting.close)
+    guard_kind.call(guard.close)
 
 
 WIDER: list[tuple[list[Constraint], str, str]] = [

@@ -70,11 +70,11 @@ def one_route(verifier: Any, **how: Any) -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize("colour", ["verifier", "async_verifier"])
+@pytest.mark.parametrize("verifier_method", ["verifier", "async_verifier"])
 async def test_a_real_token_lets_in_for_its_call_and_for_no_other(
-    system: System, colour: str
+    system: System, verifier_method: str
 ) -> None:
-    async with client(application(getattr(system, colour)())) as http:
+    async with client(application(getattr(system, verifier_method)())) as http:
         grant = system.grant(LIST, OPS).require()
         answer = await http.get("/queues/ops", headers=grant.headers())
         assert (answer.status_code, answer.json()["queue"]) == (200, "ops")
@@ -87,9 +87,11 @@ async def test_a_real_token_lets_in_for_its_call_and_for_no_other(
         assert answer.headers["www-authenticate"].endswith(f'scope="{CLOSE}"')
 
 
-@pytest.mark.parametrize("colour", ["verifier", "async_verifier"])
-async def test_what_was_signed_holds_and_a_write_works_once(system: System, colour: str) -> None:
-    async with client(application(getattr(system, colour)())) as http:
+@pytest.mark.parametrize("verifier_method", ["verifier", "async_verifier"])
+async def test_what_was_signed_holds_and_a_write_works_once(
+    system: System, verifier_method: str
+) -> None:
+    async with client(application(getattr(system, verifier_method)())) as http:
         grant = system.grant(CLOSE, SEVEN, args={"comment": "done"}).require()
 
         async def close(headers: dict[str, str], comment: str) -> tuple[int, Any]:
@@ -539,12 +541,12 @@ VALUES: Final[dict[str, tuple[bytes, int]]] = {
 
 
 @pytest.mark.parametrize(("body", "status"), VALUES.values(), ids=VALUES)
-@pytest.mark.parametrize("colour", ["verifier", "async_verifier"])
+@pytest.mark.parametrize("verifier_method", ["verifier", "async_verifier"])
 async def test_a_body_with_values_that_no_token_can_have_is_refused_by_a_real_verifier(
-    system: System, colour: str, body: bytes, status: int
+    system: System, verifier_method: str, body: bytes, status: int
 ) -> None:
     app = FastAPI()
-    install(app, getattr(system, colour)())
+    install(app, getattr(system, verifier_method)())
     may = requires(CLOSE, resource=SEVEN, args=json_body())
 
     @app.post("/", dependencies=[Depends(may)])

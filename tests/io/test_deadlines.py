@@ -18,7 +18,7 @@ from typing import Any
 
 import anyio
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 from hostile import Reply, control_plane
 from wires import Peer, Wire, call_id, serving
 
@@ -44,7 +44,7 @@ ENV = "env_01jb"
 LATE = 8.0
 """Seconds, beyond which a call with a timeout of one second has ignored it."""
 
-each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+each_guard_kind = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 
 
 def dripping_headers(peer: Peer) -> None:
@@ -77,16 +77,16 @@ def silent(peer: Peer) -> None:
 PEERS = [dripping_headers, dripping_body, dripping_chunks, dripping_informational, silent]
 
 
-@each_colour
+@each_guard_kind
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.__name__)
-def test_a_call_ends_with_its_timeout(colour: Colour, peer: Callable[[Peer], None]) -> None:
+def test_a_call_ends_with_its_timeout(guard_kind: GuardKind, peer: Callable[[Peer], None]) -> None:
     with serving(peer) as wire:
-        guard = colour.guard(control_plane_url=wire.url, timeout=1)
+        guard = guard_kind.guard(control_plane_url=wire.url, timeout=1)
         began = time.monotonic()
         with pytest.raises(errors.Unreachable, match="did not answer within") as raised:
-            colour.call(guard.authorize, **READ)
+            guard_kind.call(guard.authorize, **READ)
         spent = time.monotonic() - began
-        colour.call(guard.close)
+        guard_kind.call(guard.close)
     assert 0.9 < spent < LATE
     said = float(str(raised.value).partition("within ")[2].partition(" s")[0])
     assert said <= spent + 0.1
@@ -94,46 +94,50 @@ def test_a_call_ends_with_its_timeout(colour: Colour, peer: Callable[[Peer], Non
     assert raised.value.sent
 
 
-@each_colour
-def test_retries_end_with_the_timeout_and_the_time_is_told(colour: Colour) -> None:
+@each_guard_kind
+def test_retries_end_with_the_timeout_and_the_time_is_told(guard_kind: GuardKind) -> None:
     def refuse(peer: Peer) -> None:
         peer.request()
 
     with serving(refuse) as wire:
-        guard = colour.guard(control_plane_url=wire.url, timeout=10)
+        guard = guard_kind.guard(control_plane_url=wire.url, timeout=10)
         with pytest.raises(errors.Unreachable, match="tried 3 times") as raised:
-            colour.call(guard.authorize, **READ)
-        colour.call(guard.close)
+            guard_kind.call(guard.authorize, **READ)
+        guard_kind.call(guard.close)
     assert wire.count == 3
     assert raised.value.sent
     assert "it may have taken effect" in str(raised.value)
     assert "without sending a response" in str(raised.value)
 
 
-@each_colour
+@each_guard_kind
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_pause_that_the_timeout_has_no_room_for_is_not_made(colour: Colour, status: int) -> None:
+def test_a_pause_that_the_timeout_has_no_room_for_is_not_made(
+    guard_kind: GuardKind, status: int
+) -> None:
     reply = Reply(status, {"error": "busy"}, headers={"retry-after": "20"})
     with control_plane(reply) as plane:
-        guard = colour.guard(control_plane_url=plane.url, timeout=2)
+        guard = guard_kind.guard(control_plane_url=plane.url, timeout=2)
         began = time.monotonic()
         with pytest.raises((errors.RateLimited, errors.ServerError), match="busy"):
-            colour.call(guard.authorize, **READ)
+            guard_kind.call(guard.authorize, **READ)
         assert time.monotonic() - began < LATE
-        colour.call(guard.close)
+        guard_kind.call(guard.close)
     assert len(plane.requests) == 1
 
 
-@each_colour
+@each_guard_kind
 @pytest.mark.parametrize("timeout", [0, 1])
-def test_waiting_for_a_person_ends_in_time_on_a_black_hole(colour: Colour, timeout: float) -> None:
+def test_waiting_for_a_person_ends_in_time_on_a_black_hole(
+    guard_kind: GuardKind, timeout: float
+) -> None:
     with serving(silent) as wire:
-        guard = colour.guard(control_plane_url=wire.url, timeout=1 if timeout == 0 else 30)
+        guard = guard_kind.guard(control_plane_url=wire.url, timeout=1 if timeout == 0 else 30)
         began = time.monotonic()
         with pytest.raises(errors.Unreachable):
-            colour.call(guard.wait_for_approval, envelope_id=ENV, timeout=timeout)
+            guard_kind.call(guard.wait_for_approval, envelope_id=ENV, timeout=timeout)
         assert 0.9 < time.monotonic() - began < LATE
-        colour.call(guard.close)
+        guard_kind.call(guard.close)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -159,20 +163,20 @@ def test_waiting_for_a_turn_counts(backend: str) -> None:
     assert max(ended) < LATE
 
 
-@each_colour
+@each_guard_kind
 def test_a_binary_that_hangs_is_within_the_timeout(
-    colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guard_kind: GuardKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     binary = tmp_path / "nomos-ucan"
     binary.write_text("#!/bin/sh\nexec sleep 60\n")
     binary.chmod(0o755)
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(binary))
-    guard = colour.guard(control_plane_url="http://127.0.0.1:1", timeout=1)
+    guard = guard_kind.guard(control_plane_url="http://127.0.0.1:1", timeout=1)
     began = time.monotonic()
     with pytest.raises(errors.SignerCrashed):
-        colour.call(guard.authorize, **READ)
+        guard_kind.call(guard.authorize, **READ)
     assert time.monotonic() - began < LATE
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
 def test_a_binary_is_ended_for_its_own_silence_and_not_for_a_callers_haste() -> None:
@@ -233,12 +237,12 @@ def test_localhost_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with control_plane(Reply(body=json.loads(DENY))) as plane:
         url = plane.url.replace("127.0.0.1", "localhost")
-        for colour in COLOURS[:1]:
-            guard = colour.guard(control_plane_url=url)
+        for guard_kind in GUARD_KINDS[:1]:
+            guard = guard_kind.guard(control_plane_url=url)
             with monkeypatch.context() as patched:
                 patched.setattr(network, "_Lookup", fail)
-                assert colour.call(guard.authorize, **READ).decision == "deny"
-            colour.call(guard.close)
+                assert guard_kind.call(guard.authorize, **READ).decision == "deny"
+            guard_kind.call(guard.close)
 
 
 def test_a_long_answer_may_take_long_and_not_forever() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from colours import COLOURS, Colour
+from guard_kinds import GUARD_KINDS, GuardKind
 from hostile import Reply, control_plane
 
 from nomos import errors
@@ -21,7 +21,7 @@ READ: dict[str, Any] = {
     "resource": {"provider": "github", "owner": "acme", "repo": "app"},
 }
 EVERY = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-each_colour = pytest.mark.parametrize("colour", COLOURS, ids=lambda colour: colour.name)
+each_guard_kind = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
@@ -135,10 +135,10 @@ def test_exceptions(text: str, host: str, *, excepted: bool) -> None:
         assert (found is None) is excepted
 
 
-@each_colour
+@each_guard_kind
 @pytest.mark.parametrize("value", ["proxy", "http://[", "socks5://127.0.0.1:1", "nonsense://"])
 def test_this_machine_is_reached_whatever_the_variables_hold(
-    colour: Colour, value: str, monkeypatch: pytest.MonkeyPatch
+    guard_kind: GuardKind, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with control_plane(Reply(body={})) as other, control_plane(Reply(body=DENY)) as plane:
         for variable in EVERY:
@@ -148,13 +148,13 @@ def test_this_machine_is_reached_whatever_the_variables_hold(
         for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"):
             monkeypatch.setenv(variable, "/nowhere/at/all")
         for url in (plane.url, plane.url.replace("127.0.0.1", "localhost")):
-            guard = colour.guard(control_plane_url=url, api_key="nomos_a_secret")
-            assert colour.call(guard.authorize, **READ).decision == "deny"
-            colour.call(guard.close)
+            guard = guard_kind.guard(control_plane_url=url, api_key="nomos_a_secret")
+            assert guard_kind.call(guard.authorize, **READ).decision == "deny"
+            guard_kind.call(guard.close)
         assert other.requests == []
 
 
-@each_colour
+@each_guard_kind
 @pytest.mark.parametrize(
     ("variable", "value", "match"),
     [
@@ -166,7 +166,7 @@ def test_this_machine_is_reached_whatever_the_variables_hold(
 )
 @pytest.mark.parametrize("mode", ["closed", "open"])
 def test_what_is_wrong_with_tls_is_a_wrong_setting(  # noqa: PLR0917
-    colour: Colour,
+    guard_kind: GuardKind,
     variable: str,
     value: str,
     match: str,
@@ -176,11 +176,11 @@ def test_what_is_wrong_with_tls_is_a_wrong_setting(  # noqa: PLR0917
     for each in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"):
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(variable, value)
-    guard = colour.guard(control_plane_url="https://127.0.0.1:1", failure_mode=mode)
+    guard = guard_kind.guard(control_plane_url="https://127.0.0.1:1", failure_mode=mode)
     with pytest.raises(errors.ConfigurationError, match=match) as raised:
-        colour.call(guard.authorize, **READ)
+        guard_kind.call(guard.authorize, **READ)
     assert raised.value.setting == variable
-    colour.call(guard.close)
+    guard_kind.call(guard.close)
 
 
 def test_a_file_of_ones_own_is_named_in_the_error(tmp_path: Path) -> None:
@@ -189,14 +189,14 @@ def test_a_file_of_ones_own_is_named_in_the_error(tmp_path: Path) -> None:
     assert raised.value.setting == "NOMOS_GITHUB_CA_FILE"
 
 
-@each_colour
+@each_guard_kind
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
 def test_a_guard_with_a_wrong_proxy_says_so(
-    colour: Colour, variable: str, monkeypatch: pytest.MonkeyPatch
+    guard_kind: GuardKind, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for each in EVERY:
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(variable, "ftp://proxy")
     with pytest.raises(errors.ConfigurationError) as raised:
-        colour.guard(control_plane_url=URL)
+        guard_kind.guard(control_plane_url=URL)
     assert raised.value.setting == variable

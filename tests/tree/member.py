@@ -47,12 +47,12 @@ class Journal:
         self._file.write(json.dumps({"what": what, "at": time.time(), **said}) + "\n")
 
 
-def main(name: str, colour: str, children: str, *found: str) -> None:
+def main(name: str, guard_kind: str, children: str, *found: str) -> None:
     folder, sibling, envelope = found
     journal = Journal(Path(folder) / f"{name}.jsonl")
     parent = read_parent_chain_from_env(os.environ)
     with ExitStack() as stack:
-        guard, call = _guard(stack, colour)
+        guard, call = _guard(stack, guard_kind)
         member = Member(
             did=call(guard.did),
             chain=tuple(parent.chain),
@@ -63,10 +63,10 @@ def main(name: str, colour: str, children: str, *found: str) -> None:
             call=call,
             guard=guard,
         )
-        journal.note("start", pid=os.getpid(), agent=member.did, name=name, colour=colour)
+        journal.note("start", pid=os.getpid(), agent=member.did, name=name, guard_kind=guard_kind)
         journal.note("read", how="online", code=_read_online(member))
         journal.note("read", how="offline", code=_read_offline(member))
-        family = Family(member, colour, found)
+        family = Family(member, guard_kind, found)
         stack.callback(family.close)
         family.grow(name, int(children))
         _attempt(member, journal, sum(map(ord, name)))
@@ -81,16 +81,16 @@ def main(name: str, colour: str, children: str, *found: str) -> None:
     journal.note("end")
 
 
-def _guard(stack: ExitStack, colour: str) -> tuple[Any, Callable[..., Any]]:
-    """A guard of either colour, and how its methods are called from this thread."""
+def _guard(stack: ExitStack, guard_kind: str) -> tuple[Any, Callable[..., Any]]:
+    """A guard of either kind, and how its methods are called from this thread."""
     where: dict[str, Any] = {
         "control_plane_url": os.environ["NOMOS_CONTROL_URL"],
         "timeout": PATIENCE,
     }
     where["pdp_url"] = os.environ["NOMOS_PDP_URL"]
-    if colour == "sync":
+    if guard_kind == "sync":
         return stack.enter_context(AuthGuard(**where)), _directly
-    portal = stack.enter_context(start_blocking_portal(colour))
+    portal = stack.enter_context(start_blocking_portal(guard_kind))
     guard = AsyncAuthGuard(**where)
     stack.callback(lambda: portal.call(guard.close))
 
@@ -110,9 +110,9 @@ def _directly(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 class Family:
     """The children of this process; they end when their input does."""
 
-    def __init__(self, member: Member, colour: str, found: tuple[str, ...]) -> None:
+    def __init__(self, member: Member, guard_kind: str, found: tuple[str, ...]) -> None:
         self._member = member
-        self._colour = colour
+        self._guard_kind = guard_kind
         self._rest = found
         self._open: list[tuple[Child, Any]] = []
 
@@ -126,18 +126,18 @@ class Family:
             for n in range(count)
         ]
         for number, child in enumerate(member.call(member.guard.fork_children, wanted)):
-            colour = ("sync", "asyncio", "trio")[number % 3]
-            args = [sys.executable, __file__, f"{name}.{number}", colour, "0", *self._rest]
+            guard_kind = ("sync", "asyncio", "trio")[number % 3]
+            args = [sys.executable, __file__, f"{name}.{number}", guard_kind, "0", *self._rest]
             self._open.append((child, self._start(child, args)))
 
     def _start(self, child: Child, args: list[str]) -> Any:
-        if self._colour == "sync":
+        if self._guard_kind == "sync":
             return child.popen(args, stdin=subprocess.PIPE)
         return self._member.call(child.open, args, stdin=subprocess.PIPE, stdout=None, stderr=None)
 
     def close(self) -> None:
         for child, process in self._open:
-            if self._colour == "sync":
+            if self._guard_kind == "sync":
                 process.stdin.close()
                 process.wait(60)
             else:

@@ -134,8 +134,8 @@ def _start(
     child = children[name]
     sibling = folder / f"sibling-of-{name}.json"
     sibling.write_text(json.dumps(list(children[(name + 1) % CHILDREN].chain)))
-    colour = ("sync", "asyncio", "trio")[name % 3]
-    args = [str(name), colour, str(GRANDCHILDREN), str(folder), str(sibling), envelope]
+    guard_kind = ("sync", "asyncio", "trio")[name % 3]
+    args = [str(name), guard_kind, str(GRANDCHILDREN), str(folder), str(sibling), envelope]
     base = {**os.environ, "TMPDIR": str(scratch), "NOMOS_API_KEY": "nomos_app_not_for_children"}
     process: subprocess.Popen[bytes] = child.popen(
         [sys.executable, str(MEMBER), *args], env=base, stdin=subprocess.PIPE
@@ -205,7 +205,7 @@ def test_every_process_was_there(tree: Grown) -> None:
     assert _names() - ORPHANS <= set(starts) <= _names()
     assert len({start["pid"] for start in starts.values()}) == len(starts)
     assert len({start["agent"] for start in starts.values()}) == len(starts)
-    assert {start["colour"] for start in starts.values()} == {"sync", "asyncio", "trio"}
+    assert {start["guard_kind"] for start in starts.values()} == {"sync", "asyncio", "trio"}
 
 
 def test_each_did_what_it_may(tree: Grown) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 from vectors.forge import SERVICE
-from verifiers import READ, SYNC, Colour, key_file
+from verifiers import READ, SYNC, VerifierKind, key_file
 
 from nomos._core.tokens import decode_unverified
 from nomos.errors import Denied, InvalidRequest, InvalidResponse
@@ -102,8 +102,8 @@ def test_every_attack_is_refused_by_a_verifier(path: Path) -> None:
 def test_the_async_verifier_answers_as_the_other_does(backend: str) -> None:
     """One attack of each kind, for every call begins a new loop."""
     asked = [ask for path in ATTACKS for ask, _ in list(rows(path))[:12]]
-    sync, colour = SYNC, Colour(backend)
-    assert [attempt(colour, ask) for ask in asked] == [attempt(sync, ask) for ask in asked]
+    sync, verifier_kind = SYNC, VerifierKind(backend)
+    assert [attempt(verifier_kind, ask) for ask in asked] == [attempt(sync, ask) for ask in asked]
 
 
 DOTS: Final = "." * 20_000_000
@@ -145,9 +145,9 @@ def test_there_are_many_and_of_most_codes() -> None:
     assert len(codes) > 10
 
 
-def attempt(colour: Colour, ask: dict[str, Any]) -> dict[str, Any]:
+def attempt(verifier_kind: VerifierKind, ask: dict[str, Any]) -> dict[str, Any]:
     try:
-        colour.verify(ask["invocation"], call(ask), **settings(ask))
+        verifier_kind.verify(ask["invocation"], call(ask), **settings(ask))
     except Denied as denied:
         hop = {} if denied.hop is None else {"hop": denied.hop}
         return {"code": denied.code, **hop}

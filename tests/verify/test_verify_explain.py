@@ -22,20 +22,20 @@ from vectors.forge import (
     sign,
     use,
 )
-from verifiers import LINKS, READ, RESOURCE, TO_WRITE, TOKEN, WRITE, Colour, replay
+from verifiers import LINKS, READ, RESOURCE, TO_WRITE, TOKEN, WRITE, VerifierKind, replay
 
 from nomos._core.token_report import SHOWN, Called, dated, plain, render_token
 from nomos._core.unverified import read
 
 
-def test_why_tells_the_chain_hop_by_hop(colour: Colour) -> None:
+def test_why_tells_the_chain_hop_by_hop(verifier_kind: VerifierKind) -> None:
     first = root(
         meta={**HERE, "resource_constraint": {"provider": "github", "owner": "acme"}},
         pol=[["==", ".args.state", "open"]],
     )
     second = child(first)
     token = use([first, second], args={"resource": RESOURCE, "state": "open"})
-    text = colour.explain(token, {**READ, "args": {"state": "open"}})
+    text = verifier_kind.explain(token, {**READ, "args": {"state": "open"}})
     assert (
         text
         == f"""\
@@ -64,8 +64,8 @@ The token is valid for this call."""
     )
 
 
-def test_why_tells_what_is_wrong_and_what_would_help(colour: Colour) -> None:
-    text = colour.explain(use([*LINKS], aud=STRANGER.did))
+def test_why_tells_what_is_wrong_and_what_would_help(verifier_kind: VerifierKind) -> None:
+    text = verifier_kind.explain(use([*LINKS], aud=STRANGER.did))
     assert f"{STRANGER.did} (another service)" in text
     sentence = (
         "  the invocation is for another service (hop 2): ask for a grant with `audience=` the DID "
@@ -81,16 +81,18 @@ def test_why_tells_what_is_wrong_and_what_would_help(colour: Colour) -> None:
     ]
 
 
-def test_why_needs_no_call_and_uses_nothing_up(colour: Colour) -> None:
+def test_why_needs_no_call_and_uses_nothing_up(verifier_kind: VerifierKind) -> None:
     store = replay()
-    assert "The token is valid; no call was checked." in colour.explain(TO_WRITE, {}, replay=store)
-    assert "valid for this call" in colour.explain(TO_WRITE, WRITE, replay=store)
+    assert "The token is valid; no call was checked." in verifier_kind.explain(
+        TO_WRITE, {}, replay=store
+    )
+    assert "valid for this call" in verifier_kind.explain(TO_WRITE, WRITE, replay=store)
     assert len(store) == 0
-    assert "valid for this call" in colour.explain(TO_WRITE, WRITE)
+    assert "valid for this call" in verifier_kind.explain(TO_WRITE, WRITE)
 
 
-def test_why_of_a_delegation_tells_what_it_hands_on(colour: Colour) -> None:
-    text = colour.explain(LINKS[1])
+def test_why_of_a_delegation_tells_what_it_hands_on(verifier_kind: VerifierKind) -> None:
+    text = verifier_kind.explain(LINKS[1])
     assert f"a delegation, and no call: {cid(LINKS[1])}" in text
     assert f"to     {RESEARCHER.did}" in text
     assert "REFUSED: malformed_ucan" in text
@@ -109,30 +111,30 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("link", HOSTILE)
-def test_why_shows_nothing_that_a_reader_could_miss(colour: Colour, link: str) -> None:
+def test_why_shows_nothing_that_a_reader_could_miss(verifier_kind: VerifierKind, link: str) -> None:
     for token in (link, use([link, *LINKS]), use([link], args=[], cmd=8, iat="x")):
-        text = colour.explain(token)
+        text = verifier_kind.explain(token)
         assert text.isprintable() or re.fullmatch(r"[^\x00-\x09\x0b-\x1f\x7f\u200b\u202e]*", text)
         assert "REFUSED" in text
         assert max(map(len, text.splitlines())) < 3 * SHOWN
 
 
-def test_why_of_many_statements_and_many_links_stays_short(colour: Colour) -> None:
-    assert "and 10 more statements" in colour.explain(HOSTILE[4])
+def test_why_of_many_statements_and_many_links_stays_short(verifier_kind: VerifierKind) -> None:
+    assert "and 10 more statements" in verifier_kind.explain(HOSTILE[4])
     many = use([*LINKS] * 30)
-    text = colour.explain(many)
+    text = verifier_kind.explain(many)
     assert "REFUSED: chain_too_deep" in text
     assert text.startswith("a chain of 60 delegations, which is too long to be read\n")
 
 
-def test_why_of_what_cannot_be_read(colour: Colour) -> None:
+def test_why_of_what_cannot_be_read(verifier_kind: VerifierKind) -> None:
     deep = f"{b64(b'{}')}.{b64(b'[' * 40_000)}.x"
     for token in ("", "a.b.c", "x" * 70_000, None, b"x", "é", deep, f"x.{b64(b'[]')}.x"):
-        assert colour.explain(token).startswith("The token cannot be read.\n")
+        assert verifier_kind.explain(token).startswith("The token cannot be read.\n")
 
 
-def test_what_is_no_json_has_no_text(colour: Colour) -> None:
-    text = colour.explain(TOKEN, {**READ, "args": {"n": b""}})
+def test_what_is_no_json_has_no_text(verifier_kind: VerifierKind) -> None:
+    text = verifier_kind.explain(TOKEN, {**READ, "args": {"n": b""}})
     assert "(not JSON)" in text
 
 
@@ -141,16 +143,16 @@ def test_plain_text_is_cut_and_spelled_out() -> None:
     assert plain("x" * 300) == "x" * SHOWN + "…"
 
 
-def test_a_link_of_an_untrusted_issuer_is_not_called_trusted(colour: Colour) -> None:
+def test_a_link_of_an_untrusted_issuer_is_not_called_trusted(verifier_kind: VerifierKind) -> None:
     link = sign(DELEGATION, delegation(STRANGER, RESEARCHER), STRANGER)
-    text = colour.explain(use([link], sub=STRANGER.did))
+    text = verifier_kind.explain(use([link], sub=STRANGER.did))
     assert "a trusted issuer" not in text
     assert f'one of ["{ISSUER.did}"]' in text
 
 
-def test_times_that_were_compared_have_their_dates(colour: Colour) -> None:
+def test_times_that_were_compared_have_their_dates(verifier_kind: VerifierKind) -> None:
     first = root(exp=1_700_000_000 - 1)
-    text = colour.explain(use([first], exp=1_700_000_000 - 2))
+    text = verifier_kind.explain(use([first], exp=1_700_000_000 - 2))
     assert "  found  1699999999 (2023-11-14 22:13:19Z)" in text
     assert dated("exp", "at most 9" + "9" * 14) == "at most 999999999999999 (no time)"
     assert dated("exp", "9" * 400) == "9" * 400

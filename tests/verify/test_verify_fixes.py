@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 from vectors.forge import ISSUER, NOW, child, root, use
-from verifiers import LINKS, TOKEN, Colour
+from verifiers import LINKS, TOKEN, VerifierKind
 
 from nomos import Denied, StepUpRequired
 from nomos._core.approval_rule import check_approval
@@ -41,7 +41,7 @@ def test_the_field_says_more_than_the_code() -> None:
     assert remedy("somebody else's") is None
 
 
-def test_only_a_call_that_ended_can_be_signed_again(colour: Colour) -> None:
+def test_only_a_call_that_ended_can_be_signed_again(verifier_kind: VerifierKind) -> None:
     first = root(exp=NOW - 1)
     again = "sign a fresh call with `grant.headers()`"
     for token, hop, fixed in (
@@ -49,7 +49,7 @@ def test_only_a_call_that_ended_can_be_signed_again(colour: Colour) -> None:
         (use([root(), child(root(), exp=NOW - 1)], exp=NOW - 2), 1, "ask for a new grant"),
         (use([*LINKS], exp=NOW - 1), 2, again),
     ):
-        denied = colour.denied(token)
+        denied = verifier_kind.denied(token)
         assert (denied.code, denied.field, denied.hop) == ("expired", "exp", hop)
         assert denied.fix == fixed
 
@@ -59,9 +59,9 @@ def test_only_a_call_that_ended_can_be_signed_again(colour: Colour) -> None:
     [(LINKS[1], "untrusted_issuer"), (child(LINKS[0], sub=ISSUER.did, prf=...), "chain_invalid")],
 )
 def test_a_chain_without_its_beginning_is_said_to_be_one(
-    colour: Colour, link: str, code: str
+    verifier_kind: VerifierKind, link: str, code: str
 ) -> None:
-    denied = colour.denied(use([link]))
+    denied = verifier_kind.denied(use([link]))
     assert denied.code == code
     assert str(denied) == ("earlier links are missing (hop 0): send the whole chain, root first")
 
@@ -96,8 +96,10 @@ def test_a_root_is_no_orphan() -> None:
         (f"{TOKEN[:9]} {TOKEN[9:]}", "it has line breaks or spaces in it: "),
     ],
 )
-def test_what_was_taken_for_a_token_is_named(colour: Colour, token: object, said: str) -> None:
-    denied = colour.denied(token)
+def test_what_was_taken_for_a_token_is_named(
+    verifier_kind: VerifierKind, token: object, said: str
+) -> None:
+    denied = verifier_kind.denied(token)
     assert (denied.code, denied.hop) == ("malformed_ucan", None)
     assert str(denied).startswith(said)
     assert TOKEN[:40] not in str(denied)

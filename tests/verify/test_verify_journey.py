@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from verifiers import Colour, Store
+from verifiers import Store, VerifierKind
 
 from nomos import AsyncVerifier, AuthGuard, MemoryReplayStore, Verifier
 
@@ -53,49 +53,51 @@ def settings(guard: AuthGuard) -> dict[str, Any]:
     }
 
 
-def test_what_is_granted_is_let_in(colour: Colour, guard: AuthGuard) -> None:
+def test_what_is_granted_is_let_in(verifier_kind: VerifierKind, guard: AuthGuard) -> None:
     grant = guard.authorize(audience=ISSUES, **READ)
     told = settings(guard)
-    verified = colour.verify(grant.ucan, READ, **told)
+    verified = verifier_kind.verify(grant.ucan, READ, **told)
     assert verified.receipt_id == grant.receipt_id
     assert verified.agent == guard.did()
     assert verified.root == grant.issuer
     fresh = grant.headers()["authorization"].removeprefix("Bearer ")
-    assert colour.verify(fresh, READ, **told).cid != verified.cid
-    assert colour.denied(grant.ucan, WRITE, **told).code == "resource_mismatch"
+    assert verifier_kind.verify(fresh, READ, **told).cid != verified.cid
+    assert verifier_kind.denied(grant.ucan, WRITE, **told).code == "resource_mismatch"
 
 
 def test_what_a_person_approved_is_good_once_however_often_it_is_signed(
-    colour: Colour, guard: AuthGuard
+    verifier_kind: VerifierKind, guard: AuthGuard
 ) -> None:
-    asked = guard.authorize(audience=ISSUES, **WRITE, purpose=colour.name)
+    asked = guard.authorize(audience=ISSUES, **WRITE, purpose=verifier_kind.name)
     if asked.decision == "requires_step_up":
         guard.approvals.decide(str(asked.approval_envelope_id), approve=True)
     grant = guard.authorize(
         **WRITE,
         audience=ISSUES,
-        purpose=colour.name,
+        purpose=verifier_kind.name,
         cosigner_envelope_id=asked.approval_envelope_id,
     ).require()
     told = settings(guard)
     other = {**WRITE, "args": {"title": "Another"}}
-    assert colour.denied(grant.ucan, other, **told).code in (
+    assert verifier_kind.denied(grant.ucan, other, **told).code in (
         "resource_mismatch",
         "resource_out_of_scope",
     )
-    assert colour.verify(grant.ucan, WRITE, **told)
+    assert verifier_kind.verify(grant.ucan, WRITE, **told)
     fresh = grant.headers()["authorization"].removeprefix("Bearer ")
     for token in (grant.ucan, fresh):
-        assert colour.denied(token, WRITE, **told).code == "approval_already_used"
+        assert verifier_kind.denied(token, WRITE, **told).code == "approval_already_used"
 
 
-def test_an_unapproved_write_works_once_and_afresh(colour: Colour, guard: AuthGuard) -> None:
+def test_an_unapproved_write_works_once_and_afresh(
+    verifier_kind: VerifierKind, guard: AuthGuard
+) -> None:
     grant = guard.authorize(audience=ISSUES, **COMMENT).require()
     told = settings(guard)
-    assert colour.verify(grant.ucan, COMMENT, **told)
-    assert colour.denied(grant.ucan, COMMENT, **told).code == "replayed"
+    assert verifier_kind.verify(grant.ucan, COMMENT, **told)
+    assert verifier_kind.denied(grant.ucan, COMMENT, **told).code == "replayed"
     fresh = grant.headers()["authorization"].removeprefix("Bearer ")
-    assert colour.verify(fresh, COMMENT, **told)
+    assert verifier_kind.verify(fresh, COMMENT, **told)
 
 
 def test_a_child_s_chain_is_let_in_for_what_it_was_given(guard: AuthGuard) -> None:
@@ -160,11 +162,11 @@ def test_a_slow_store_does_not_keep_the_loop_waiting(guard: AuthGuard, backend: 
 
 
 def test_what_is_granted_for_the_pdp_is_let_in_by_no_service(
-    colour: Colour, guard: AuthGuard
+    verifier_kind: VerifierKind, guard: AuthGuard
 ) -> None:
     """Also by one that has the DID of the PDP: it decides nothing by policy."""
     grant = guard.authorize(**READ).require()
     told = {**settings(guard), "audience": grant.audience}
-    denied = colour.denied(grant.ucan, READ, **told)
+    denied = verifier_kind.denied(grant.ucan, READ, **told)
     assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.closed")
-    assert colour.denied(grant.ucan, READ, **settings(guard)).code == "audience_mismatch"
+    assert verifier_kind.denied(grant.ucan, READ, **settings(guard)).code == "audience_mismatch"

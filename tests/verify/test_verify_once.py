@@ -19,8 +19,8 @@ from verifiers import (
     TO_WRITE,
     TOKEN,
     WRITE,
-    Colour,
     Store,
+    VerifierKind,
     approved,
     in_child,
     replay,
@@ -41,49 +41,53 @@ class Awaited(Store):
 
 
 class Both(Store):
-    """One that has a method of each colour."""
+    """One that has a method of each kind."""
 
     async def aclaim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> Any:
         return super().claim(issuer, audience, nonce, expires_at)
 
     def claim(self, issuer: str, audience: str, nonce: str, expires_at: int) -> Any:
-        raise AssertionError("the other colour")
+        raise AssertionError("the other kind")
 
 
-def test_a_read_uses_nothing_up(colour: Colour) -> None:
+def test_a_read_uses_nothing_up(verifier_kind: VerifierKind) -> None:
     store = Store()
-    assert colour.verify(TOKEN, replay=store)
-    assert colour.verify(TOKEN, replay=store)
+    assert verifier_kind.verify(TOKEN, replay=store)
+    assert verifier_kind.verify(TOKEN, replay=store)
     assert store.claimed == []
 
 
 @pytest.mark.parametrize(
     "reads", [..., [], None, True, "/github/issue/list", ["/github/issue"], ["/github/issue/read"]]
 )
-def test_what_its_issuer_does_not_call_a_read_works_once(colour: Colour, reads: Any) -> None:
+def test_what_its_issuer_does_not_call_a_read_works_once(
+    verifier_kind: VerifierKind, reads: Any
+) -> None:
     """Whatever its name says: a command that ends in `list` may delete."""
     said = {name: value for name, value in {**HERE, "reads": reads}.items() if value is not ...}
     first = root(meta=said)
     token = use([first, child(first, meta={"reads": ["/github/issue/list"]})])
     store = replay()
-    assert colour.verify(token, replay=store)
-    assert colour.denied(token, replay=store).code == "replayed"
-    assert colour.denied(token).code == "unavailable"
+    assert verifier_kind.verify(token, replay=store)
+    assert verifier_kind.denied(token, replay=store).code == "replayed"
+    assert verifier_kind.denied(token).code == "unavailable"
 
 
-def test_a_command_that_does_not_sound_like_a_read_works_once(colour: Colour) -> None:
+def test_a_command_that_does_not_sound_like_a_read_works_once(verifier_kind: VerifierKind) -> None:
     first = root(meta={**HERE, "reads": [WRITE["command"]]})
     store = replay()
     token = use([first, child(first)], cmd=WRITE["command"])
-    assert colour.verify(token, WRITE, replay=store)
-    assert colour.denied(token, WRITE, replay=store).code == "replayed"
+    assert verifier_kind.verify(token, WRITE, replay=store)
+    assert verifier_kind.denied(token, WRITE, replay=store).code == "replayed"
 
 
-def test_a_write_claims_its_nonce_and_an_approval_its_delegation(colour: Colour) -> None:
+def test_a_write_claims_its_nonce_and_an_approval_its_delegation(
+    verifier_kind: VerifierKind,
+) -> None:
     store = Store()
-    assert colour.verify(TO_WRITE, WRITE, replay=store)
+    assert verifier_kind.verify(TO_WRITE, WRITE, replay=store)
     grant = approved()
-    assert colour.verify(use([grant]), replay=store)
+    assert verifier_kind.verify(use([grant]), replay=store)
     assert store.claimed == [
         (RESEARCHER.did, SERVICE.did, "invocation-1", NOW + 60),
         # Other calls can be signed on the delegation for as long as it lives.
@@ -91,55 +95,59 @@ def test_a_write_claims_its_nonce_and_an_approval_its_delegation(colour: Colour)
     ]
 
 
-def test_an_approval_is_good_for_one_call_whatever_is_signed_on_it(colour: Colour) -> None:
+def test_an_approval_is_good_for_one_call_whatever_is_signed_on_it(
+    verifier_kind: VerifierKind,
+) -> None:
     store, grant = replay(), approved()
-    assert colour.verify(use([grant]), replay=store).chain == (cid(grant),)
-    denied = colour.denied(use([grant], nonce="invocation-2"), replay=store)
+    assert verifier_kind.verify(use([grant]), replay=store).chain == (cid(grant),)
+    denied = verifier_kind.denied(use([grant], nonce="invocation-2"), replay=store)
     assert denied.code == "approval_already_used"
     assert denied.fix is not None
 
 
-def test_an_approved_write_is_claimed_as_an_approval_alone(colour: Colour) -> None:
+def test_an_approved_write_is_claimed_as_an_approval_alone(verifier_kind: VerifierKind) -> None:
     pol = [["==", ".cmd", WRITE["command"]], ["==", ".resource", RESOURCE]]
     store = Store()
     token = use([approved(pol=pol)], cmd=WRITE["command"])
-    assert colour.verify(token, WRITE, replay=store)
+    assert verifier_kind.verify(token, WRITE, replay=store)
     assert [claim[0] for claim in store.claimed] == ["approval"]
 
 
-def test_nothing_is_claimed_for_what_is_refused(colour: Colour) -> None:
+def test_nothing_is_claimed_for_what_is_refused(verifier_kind: VerifierKind) -> None:
     store = Store()
-    assert colour.denied(TO_WRITE, READ, replay=store)
-    assert colour.denied(TO_WRITE, WRITE, replay=store, revocations=[cid(LINKS[0])])
+    assert verifier_kind.denied(TO_WRITE, READ, replay=store)
+    assert verifier_kind.denied(TO_WRITE, WRITE, replay=store, revocations=[cid(LINKS[0])])
     assert store.claimed == []
 
 
 @pytest.mark.parametrize("answer", [OSError("disk"), None, 1, "yes", object()])
-def test_a_store_that_says_neither_yes_nor_no_is_a_no(colour: Colour, answer: Any) -> None:
-    denied = colour.denied(TO_WRITE, WRITE, replay=Store(answer))
+def test_a_store_that_says_neither_yes_nor_no_is_a_no(
+    verifier_kind: VerifierKind, answer: Any
+) -> None:
+    denied = verifier_kind.denied(TO_WRITE, WRITE, replay=Store(answer))
     assert denied.code == "unavailable"
     assert denied.__cause__ is (answer if isinstance(answer, Exception) else None)
 
 
-def test_a_store_may_refuse_in_its_own_words(colour: Colour) -> None:
+def test_a_store_may_refuse_in_its_own_words(verifier_kind: VerifierKind) -> None:
     mine = Denied("no", code="replayed")
-    assert colour.denied(TO_WRITE, WRITE, replay=Store(mine)) is mine
+    assert verifier_kind.denied(TO_WRITE, WRITE, replay=Store(mine)) is mine
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("kind", [Awaited, Both])
 def test_an_async_verifier_awaits_a_store_that_can_be(kind: type[Store], backend: str) -> None:
     store = kind()
-    colour = Colour(backend)
-    assert colour.verify(TO_WRITE, WRITE, replay=store)
+    verifier_kind = VerifierKind(backend)
+    assert verifier_kind.verify(TO_WRITE, WRITE, replay=store)
     assert store.thread == threading.get_ident()
-    assert colour.denied(TO_WRITE, WRITE, replay=kind(False)).code == "replayed"
+    assert verifier_kind.denied(TO_WRITE, WRITE, replay=kind(False)).code == "replayed"
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_async_verifier_waits_for_others_in_a_thread(backend: str) -> None:
     store = Store()
-    assert Colour(backend).verify(TO_WRITE, WRITE, replay=store)
+    assert VerifierKind(backend).verify(TO_WRITE, WRITE, replay=store)
     assert store.thread not in (None, threading.get_ident())
 
 
@@ -173,64 +181,68 @@ BROKEN = [
 
 @pytest.mark.parametrize("answer", BROKEN, ids=repr)
 @pytest.mark.parametrize("stale", ["refuse", "allow"])
-def test_a_view_that_fails_is_a_no(colour: Colour, answer: Any, stale: str) -> None:
-    denied = colour.denied(TOKEN, revocations=View(answer), on_stale_revocations=stale)
+def test_a_view_that_fails_is_a_no(verifier_kind: VerifierKind, answer: Any, stale: str) -> None:
+    denied = verifier_kind.denied(TOKEN, revocations=View(answer), on_stale_revocations=stale)
     assert denied.code == "revocations_stale"
     assert "cannot be looked up" in str(denied)
 
 
-def test_a_view_from_the_future_names_the_clocks(colour: Colour) -> None:
-    denied = colour.denied(TOKEN, revocations=View(RevocationStatus(frozenset(), age_seconds=-5)))
+def test_a_view_from_the_future_names_the_clocks(verifier_kind: VerifierKind) -> None:
+    denied = verifier_kind.denied(
+        TOKEN, revocations=View(RevocationStatus(frozenset(), age_seconds=-5))
+    )
     assert "the view is dated 5 s in the future; check the clocks" in str(denied)
 
 
-def test_a_bad_token_is_a_bad_token_whatever_the_view_does(colour: Colour) -> None:
-    assert colour.denied(use([*LINKS], exp=NOW), revocations=View(None)).code == "expired"
+def test_a_bad_token_is_a_bad_token_whatever_the_view_does(verifier_kind: VerifierKind) -> None:
+    assert verifier_kind.denied(use([*LINKS], exp=NOW), revocations=View(None)).code == "expired"
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_async_verifier_awaits_a_view(backend: str) -> None:
-    colour = Colour(backend)
-    assert colour.verify(TOKEN, revocations=AwaitedView(RevocationStatus(frozenset())))
+    verifier_kind = VerifierKind(backend)
+    assert verifier_kind.verify(TOKEN, revocations=AwaitedView(RevocationStatus(frozenset())))
     assert (
-        colour.denied(TOKEN, revocations=AwaitedView(RevocationStatus(frozenset([cid(TOKEN)])))).hop
+        verifier_kind.denied(
+            TOKEN, revocations=AwaitedView(RevocationStatus(frozenset([cid(TOKEN)])))
+        ).hop
         == 2
     )
 
 
-def test_a_collection_is_looked_at_each_time(colour: Colour) -> None:
+def test_a_collection_is_looked_at_each_time(verifier_kind: VerifierKind) -> None:
     revoked: set[str] = set()
-    verifier = colour.make(revocations=revoked)
-    assert colour.ask(verifier, "verify", TOKEN, READ)
+    verifier = verifier_kind.make(revocations=revoked)
+    assert verifier_kind.ask(verifier, "verify", TOKEN, READ)
     revoked.add(cid(LINKS[0]))
     with pytest.raises(Denied) as denied:
-        colour.ask(verifier, "verify", TOKEN, READ)
+        verifier_kind.ask(verifier, "verify", TOKEN, READ)
     assert (denied.value.code, denied.value.hop) == ("revoked", 0)
 
 
-def test_a_view_cannot_revoke_what_it_was_not_asked_about(colour: Colour) -> None:
-    assert colour.verify(TOKEN, revocations=View(RevocationStatus(frozenset(["app_other"]))))
+def test_a_view_cannot_revoke_what_it_was_not_asked_about(verifier_kind: VerifierKind) -> None:
+    assert verifier_kind.verify(TOKEN, revocations=View(RevocationStatus(frozenset(["app_other"]))))
 
 
 def test_without_a_binary_nothing_is_allowed(
-    colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    verifier_kind: VerifierKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "none"))
     with pytest.raises(BinaryNotFound):
-        colour.verify(TOKEN)
+        verifier_kind.verify(TOKEN)
     with pytest.raises(BinaryNotFound):
-        colour.verify(TO_WRITE, WRITE, replay=replay())
+        verifier_kind.verify(TO_WRITE, WRITE, replay=replay())
 
 
-def test_a_binary_that_dies_allows_nothing(colour: Colour, tmp_path: Path) -> None:
+def test_a_binary_that_dies_allows_nothing(verifier_kind: VerifierKind, tmp_path: Path) -> None:
     wrong = tmp_path / "nomos-ucan"
     wrong.write_text("#!/bin/sh\nexit 0\n")
     wrong.chmod(0o755)
-    verifier = colour.make()
+    verifier = verifier_kind.make()
     verifier._linked = SignerConnection(wrong)
     with pytest.raises(SignerCrashed):
-        colour.ask(verifier, "verify", TOKEN, READ)
-    assert "NOT KNOWN" in colour.ask(verifier, "explain", TOKEN, READ)
+        verifier_kind.ask(verifier, "verify", TOKEN, READ)
+    assert "NOT KNOWN" in verifier_kind.ask(verifier, "explain", TOKEN, READ)
 
 
 # In memory
@@ -286,11 +298,11 @@ def test_memory_forgets_what_has_expired_and_nothing_else() -> None:
         store.claim("i", "a", "first", 1000)
 
 
-def test_memory_that_is_full_is_a_no(colour: Colour) -> None:
+def test_memory_that_is_full_is_a_no(verifier_kind: VerifierKind) -> None:
     store = MemoryReplayStore(limit=1, clock=lambda: NOW)
-    assert colour.verify(TO_WRITE, WRITE, replay=store)
+    assert verifier_kind.verify(TO_WRITE, WRITE, replay=store)
     other = use([*LINKS], cmd=WRITE["command"], nonce="invocation-2")
-    assert colour.denied(other, WRITE, replay=store).code == "unavailable"
+    assert verifier_kind.denied(other, WRITE, replay=store).code == "unavailable"
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "9"])

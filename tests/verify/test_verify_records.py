@@ -34,15 +34,15 @@ from vectors.forge import (
     with_signature,
 )
 from verifiers import (
-    COLOURS,
     LINKS,
     READ,
     RESOURCE,
     SYNC,
     TO_WRITE,
     TOKEN,
+    VERIFIER_KINDS,
     WRITE,
-    Colour,
+    VerifierKind,
     key_file,
     replay,
     settings,
@@ -81,9 +81,11 @@ def payload(text: str) -> dict[str, Any]:
     return found
 
 
-def test_an_allow_has_a_receipt_that_says_what_was_allowed(colour: Colour, key: Path) -> None:
+def test_an_allow_has_a_receipt_that_says_what_was_allowed(
+    verifier_kind: VerifierKind, key: Path
+) -> None:
     token = use(list(LINKS), args={"resource": RESOURCE, **ARGS})
-    verified = colour.verify(token, {**READ, "args": ARGS}, receipt_key=key)
+    verified = verifier_kind.verify(token, {**READ, "args": ARGS}, receipt_key=key)
     record = read(verified.receipt_jwt)
     assert record == make(
         VerificationReceipt,
@@ -138,9 +140,11 @@ REFUSED: Final[dict[str, tuple[str, dict[str, Any], Mapping[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("code", REFUSED)
-def test_a_refusal_has_one_too_and_names_who_signed(colour: Colour, key: Path, code: str) -> None:
+def test_a_refusal_has_one_too_and_names_who_signed(
+    verifier_kind: VerifierKind, key: Path, code: str
+) -> None:
     token, changes, call = REFUSED[code]
-    denied = colour.denied(token, call, receipt_key=key, **changes)
+    denied = verifier_kind.denied(token, call, receipt_key=key, **changes)
     record = read(denied.receipt_jwt)
     assert (denied.code, record.outcome, record.hop) == (code, code, denied.hop)
     assert (record.agent, record.root) == (RESEARCHER.did, ISSUER.did)
@@ -150,10 +154,12 @@ def test_a_refusal_has_one_too_and_names_who_signed(colour: Colour, key: Path, c
     assert not record.allowed
 
 
-def test_a_replay_and_its_refusal_are_both_on_record(colour: Colour, key: Path) -> None:
+def test_a_replay_and_its_refusal_are_both_on_record(
+    verifier_kind: VerifierKind, key: Path
+) -> None:
     store = replay()
-    first = read(colour.verify(TO_WRITE, WRITE, receipt_key=key, replay=store).receipt_jwt)
-    again = read(colour.denied(TO_WRITE, WRITE, receipt_key=key, replay=store).receipt_jwt)
+    first = read(verifier_kind.verify(TO_WRITE, WRITE, receipt_key=key, replay=store).receipt_jwt)
+    again = read(verifier_kind.denied(TO_WRITE, WRITE, receipt_key=key, replay=store).receipt_jwt)
     assert (first.outcome, again.outcome) == ("allow", "replayed")
     assert first.invocation == again.invocation
 
@@ -171,8 +177,10 @@ UNSIGNED: Final = {
 
 
 @pytest.mark.parametrize("name", UNSIGNED)
-def test_nobody_is_named_for_what_nobody_signed(colour: Colour, key: Path, name: str) -> None:
-    denied = colour.denied(UNSIGNED[name], receipt_key=key)
+def test_nobody_is_named_for_what_nobody_signed(
+    verifier_kind: VerifierKind, key: Path, name: str
+) -> None:
+    denied = verifier_kind.denied(UNSIGNED[name], receipt_key=key)
     record = read(denied.receipt_jwt)
     assert (record.agent, record.root) == (None, None)
     assert record.outcome == denied.code
@@ -186,9 +194,11 @@ def test_an_empty_chain_names_nobody(key: Path) -> None:
     assert record.invocation == cid(use([]))
 
 
-def test_a_call_that_is_no_json_has_a_receipt_without_its_hash(colour: Colour, key: Path) -> None:
+def test_a_call_that_is_no_json_has_a_receipt_without_its_hash(
+    verifier_kind: VerifierKind, key: Path
+) -> None:
     call = {**READ, "args": {"state": float("inf")}}
-    record = read(colour.denied(TOKEN, call, receipt_key=key).receipt_jwt)
+    record = read(verifier_kind.denied(TOKEN, call, receipt_key=key).receipt_jwt)
     assert (record.outcome, record.resource_hash, record.args_hash) == (
         "resource_mismatch",
         None,
@@ -197,9 +207,9 @@ def test_a_call_that_is_no_json_has_a_receipt_without_its_hash(colour: Colour, k
     assert not record.is_about(**call)
 
 
-def test_without_a_key_there_is_no_receipt(colour: Colour) -> None:
-    assert colour.verify(TOKEN).receipt_jwt is None
-    assert colour.denied("x").receipt_jwt is None
+def test_without_a_key_there_is_no_receipt(verifier_kind: VerifierKind) -> None:
+    assert verifier_kind.verify(TOKEN).receipt_jwt is None
+    assert verifier_kind.denied("x").receipt_jwt is None
 
 
 def test_receipts_hold_no_token_and_are_hidden(key: Path) -> None:
@@ -304,21 +314,21 @@ def test_a_receipt_is_no_token(key: Path) -> None:
 # Who is told
 
 
-def test_each_receipt_is_told_once(colour: Colour, key: Path) -> None:
+def test_each_receipt_is_told_once(verifier_kind: VerifierKind, key: Path) -> None:
     heard: list[str] = []
-    verified = colour.verify(TOKEN, receipt_key=key, on_receipt=heard.append)
-    denied = colour.denied("x", receipt_key=key, on_receipt=heard.append)
+    verified = verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=heard.append)
+    denied = verifier_kind.denied("x", receipt_key=key, on_receipt=heard.append)
     assert heard == [verified.receipt_jwt, denied.receipt_jwt]
 
 
-@pytest.mark.parametrize("colour", COLOURS[1:], ids=lambda colour: colour.name)
-def test_a_listener_may_be_awaited(colour: Colour, key: Path) -> None:
+@pytest.mark.parametrize("verifier_kind", VERIFIER_KINDS[1:], ids=lambda kind: kind.name)
+def test_a_listener_may_be_awaited(verifier_kind: VerifierKind, key: Path) -> None:
     heard: list[str] = []
 
     async def listen(text: str) -> None:
         heard.append(text)
 
-    verified = colour.verify(TOKEN, receipt_key=key, on_receipt=listen)
+    verified = verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=listen)
     assert heard == [verified.receipt_jwt]
 
 
@@ -332,39 +342,41 @@ class Listening:
         self.heard.append(text)
 
 
-def test_nobody_is_told_in_a_way_that_is_never_awaited(colour: Colour, key: Path) -> None:
+def test_nobody_is_told_in_a_way_that_is_never_awaited(
+    verifier_kind: VerifierKind, key: Path
+) -> None:
     listening = Listening()
-    if colour.backend is None:
+    if verifier_kind.backend is None:
         with pytest.raises(ConfigurationError, match="AsyncVerifier"):
-            colour.make(receipt_key=key, on_receipt=listening)
+            verifier_kind.make(receipt_key=key, on_receipt=listening)
     else:
-        verified = colour.verify(TOKEN, receipt_key=key, on_receipt=listening)
+        verified = verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=listening)
         assert listening.heard.pop() == verified.receipt_jwt
     with pytest.raises((ConfigurationError, TypeError), match=r"AsyncVerifier|asynchronous"):
-        colour.verify(TOKEN, receipt_key=key, on_receipt=lambda text: listening(str(text)))
+        verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=lambda text: listening(str(text)))
     assert listening.heard == []
 
 
-def test_nothing_is_allowed_that_could_not_be_told(colour: Colour, key: Path) -> None:
+def test_nothing_is_allowed_that_could_not_be_told(verifier_kind: VerifierKind, key: Path) -> None:
     def full(_: str) -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"):
-        colour.verify(TOKEN, receipt_key=key, on_receipt=full)
-    denied = colour.denied("x", receipt_key=key, on_receipt=full)
+        verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=full)
+    denied = verifier_kind.denied("x", receipt_key=key, on_receipt=full)
     assert denied.code == "malformed_ucan"
     assert isinstance(denied.__cause__, OSError)
     assert denied.receipt_jwt is not None
 
 
 def test_nothing_is_allowed_whose_receipt_is_not_signed(
-    colour: Colour, key: Path, monkeypatch: pytest.MonkeyPatch
+    verifier_kind: VerifierKind, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A binary that refuses to sign, as one of another version would."""
     monkeypatch.setattr(verification_receipt, "SignReceipt", lambda **_: Hello())
     with pytest.raises(SignerError, match="could not be signed"):
-        colour.verify(TOKEN, receipt_key=key)
-    denied = colour.denied("x", receipt_key=key)
+        verifier_kind.verify(TOKEN, receipt_key=key)
+    denied = verifier_kind.denied("x", receipt_key=key)
     assert (denied.code, denied.receipt_jwt) == ("malformed_ucan", None)
     assert isinstance(denied.__cause__, SignerError)
 
@@ -402,41 +414,43 @@ def test_the_key_survives_the_binary(key: Path) -> None:
 # Settings
 
 
-def test_a_key_that_others_can_read_is_refused(colour: Colour, key: Path) -> None:
+def test_a_key_that_others_can_read_is_refused(verifier_kind: VerifierKind, key: Path) -> None:
     key.chmod(0o644)
     with pytest.raises(ConfigurationError, match="can be read by others") as wrong:
-        colour.make(receipt_key=key)
+        verifier_kind.make(receipt_key=key)
     assert wrong.value.setting == "receipt_key"
 
 
 @pytest.mark.parametrize("given", [7, b"key", object(), [], True])
-def test_a_key_is_given_as_a_file(colour: Colour, given: object) -> None:
+def test_a_key_is_given_as_a_file(verifier_kind: VerifierKind, given: object) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        colour.make(receipt_key=given)
+        verifier_kind.make(receipt_key=given)
     assert wrong.value.setting == "receipt_key"
 
 
-def test_a_key_file_has_to_be_there_and_hold_a_key(colour: Colour, tmp_path: Path) -> None:
+def test_a_key_file_has_to_be_there_and_hold_a_key(
+    verifier_kind: VerifierKind, tmp_path: Path
+) -> None:
     empty = tmp_path / "empty"
     empty.touch(0o600)
     for file in (tmp_path / "missing", empty, tmp_path):
         with pytest.raises(ConfigurationError) as wrong:
-            colour.make(receipt_key=str(file))
+            verifier_kind.make(receipt_key=str(file))
         assert wrong.value.setting == "receipt_key"
 
 
-def test_a_listener_needs_a_key_and_its_colour(colour: Colour, key: Path) -> None:
+def test_a_listener_needs_a_key_and_its_kind(verifier_kind: VerifierKind, key: Path) -> None:
     async def awaited(_: str) -> None: ...
 
     wrong: list[dict[str, Any]] = [
         {"on_receipt": print},
         {"on_receipt": "print", "receipt_key": key},
     ]
-    if colour.backend is None:
+    if verifier_kind.backend is None:
         wrong.append({"on_receipt": awaited, "receipt_key": key})
     for changes in wrong:
         with pytest.raises(ConfigurationError) as refused:
-            colour.make(**changes)
+            verifier_kind.make(**changes)
         assert refused.value.setting == "on_receipt"
 
 

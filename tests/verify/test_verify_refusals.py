@@ -1,4 +1,4 @@
-"""Every way in which a token is refused, in both colours: code, hop, field, and what would help."""
+"""Every way in which a token is refused, by both kinds of verifier: code, hop, field, advice."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from verifiers import (
     TO_WRITE,
     TOKEN,
     WRITE,
-    Colour,
+    VerifierKind,
     approved,
     family,
     replay,
@@ -343,8 +343,8 @@ CASES: Final = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_token_is_refused(colour: Colour, case: Case) -> None:
-    denied = colour.denied(case.token, case.call, **case.settings)
+def test_a_token_is_refused(verifier_kind: VerifierKind, case: Case) -> None:
+    denied = verifier_kind.denied(case.token, case.call, **case.settings)
     assert (denied.code, denied.hop, denied.field) == (case.code, case.hop, case.field), denied
     assert denied.fix
     assert str(denied).endswith(denied.fix)
@@ -354,11 +354,11 @@ def test_a_token_is_refused(colour: Colour, case: Case) -> None:
     assert (str(copy), vars(copy)) == (str(denied), vars(denied))
 
 
-def test_a_call_may_be_as_deep_as_a_token(colour: Colour) -> None:
+def test_a_call_may_be_as_deep_as_a_token(verifier_kind: VerifierKind) -> None:
     deep = {"n": nested(30)}
     token = use([*LINKS], args={"resource": RESOURCE, **deep})
-    assert colour.verify(token, on(args=deep)).args == deep
-    denied = colour.denied(token, on(args={"n": nested(31)}))
+    assert verifier_kind.verify(token, on(args=deep)).args == deep
+    denied = verifier_kind.denied(token, on(args={"n": nested(31)}))
     assert denied.code == "resource_mismatch"
     assert "nested deeper than 32 levels" in str(denied)
 
@@ -378,20 +378,20 @@ def test_why_says_the_same_and_never_raises_or_shows_the_token(case: Case) -> No
         assert not [part for part in case.token.split(".") if len(part) > 8 and part in text]
 
 
-def test_refusals_say_what_was_wanted_and_what_was_found(colour: Colour) -> None:
-    denied = colour.denied(TOKEN, on(command="/github/issue/read"))
+def test_refusals_say_what_was_wanted_and_what_was_found(verifier_kind: VerifierKind) -> None:
+    denied = verifier_kind.denied(TOKEN, on(command="/github/issue/read"))
     assert (denied.wanted, denied.found) == ('"/github/issue/read"', '"/github/issue/list"')
-    denied = colour.denied(TOKEN, revocations=Old())
+    denied = verifier_kind.denied(TOKEN, revocations=Old())
     assert "the feed was cut off" in str(denied)
 
 
-def test_what_a_token_proves(colour: Colour) -> None:
+def test_what_a_token_proves(verifier_kind: VerifierKind) -> None:
     receipt, lineage = "evt_" + "0" * 26, ["ab" * 32]
     meta = {**HERE, "receipt_id": receipt, "lineage": {"swarmId": "crew", "depth": 1}}
     first = root(meta=meta, prf=lineage)
     second = child(first)
     token = use([first, second], args={"resource": RESOURCE, "state": "open"})
-    verified = colour.verify(token, on(args={"state": "open", "page": 2}))
+    verified = verifier_kind.verify(token, on(args={"state": "open", "page": 2}))
     assert verified.agent == RESEARCHER.did
     assert verified.root == ISSUER.did
     assert verified.chain == (cid(first), cid(second))
@@ -405,86 +405,90 @@ def test_what_a_token_proves(colour: Colour) -> None:
     assert not [part for part in token.split(".") if part in repr(verified)]
 
 
-def test_what_the_issuer_did_not_say_is_none(colour: Colour) -> None:
-    verified = colour.verify(TOKEN)
+def test_what_the_issuer_did_not_say_is_none(verifier_kind: VerifierKind) -> None:
+    verified = verifier_kind.verify(TOKEN)
     assert (verified.receipt_id, verified.swarm, verified.lineage) == (None, None, ())
 
 
-def test_a_resource_is_read_in_its_provider_s_form(colour: Colour) -> None:
+def test_a_resource_is_read_in_its_provider_s_form(verifier_kind: VerifierKind) -> None:
     shouted = {"provider": "github", "owner": "ACME", "repo": "App"}
-    assert colour.verify(TOKEN, on(resource=shouted)).resource == RESOURCE
+    assert verifier_kind.verify(TOKEN, on(resource=shouted)).resource == RESOURCE
     own = {"provider": "notes", "name": "A/../b"}
     mine = root(cmd="/notes", meta={**HERE, "reads": ["/notes/get"]})
     token = use([mine, child(mine, cmd="/notes")], cmd="/notes/get", args={"resource": own})
-    assert colour.verify(token, {"command": "/notes/get", "resource": own}).resource == own
+    assert verifier_kind.verify(token, {"command": "/notes/get", "resource": own}).resource == own
 
 
-def test_leeway_depth_and_unlinked_chains_are_allowed_on_request(colour: Colour) -> None:
-    assert colour.verify(use([*LINKS], exp=NOW), leeway=1)
-    assert colour.verify(use(family(9)), max_depth=9)
-    assert colour.verify(use([ROOT, child(ROOT, prf=...)]), allow_missing_prf=True)
+def test_leeway_depth_and_unlinked_chains_are_allowed_on_request(
+    verifier_kind: VerifierKind,
+) -> None:
+    assert verifier_kind.verify(use([*LINKS], exp=NOW), leeway=1)
+    assert verifier_kind.verify(use(family(9)), max_depth=9)
+    assert verifier_kind.verify(use([ROOT, child(ROOT, prf=...)]), allow_missing_prf=True)
 
 
-def test_an_old_view_will_do_for_who_says_so_but_not_none_at_all(colour: Colour) -> None:
+def test_an_old_view_will_do_for_who_says_so_but_not_none_at_all(
+    verifier_kind: VerifierKind,
+) -> None:
     allow: dict[str, Any] = {"on_stale_revocations": "allow"}
-    assert colour.verify(TOKEN, revocations=Old(age=9_999), **allow)
-    assert colour.verify(TOKEN, revocations=Old(age=60), revocations_max_age=60)
-    never = colour.denied(TOKEN, revocations=Old(age=2**31), **allow)
+    assert verifier_kind.verify(TOKEN, revocations=Old(age=9_999), **allow)
+    assert verifier_kind.verify(TOKEN, revocations=Old(age=60), revocations_max_age=60)
+    never = verifier_kind.denied(TOKEN, revocations=Old(age=2**31), **allow)
     assert never.code == "revocations_stale"
 
 
-def test_a_token_for_another_service_works_there_and_here_not(colour: Colour) -> None:
+def test_a_token_for_another_service_works_there_and_here_not(verifier_kind: VerifierKind) -> None:
     first = root(meta={**HERE, "audience": STRANGER.did})
     there = use([first, child(first)], aud=STRANGER.did)
-    assert colour.denied(there).code == "audience_mismatch"
-    assert colour.verify(there, audience=STRANGER.did)
+    assert verifier_kind.denied(there).code == "audience_mismatch"
+    assert verifier_kind.verify(there, audience=STRANGER.did)
 
 
-def test_a_chain_is_good_at_its_own_service_alone(colour: Colour) -> None:
+def test_a_chain_is_good_at_its_own_service_alone(verifier_kind: VerifierKind) -> None:
     """Whatever its holder signs, and however it was handed on."""
     there = use([*LINKS], aud=STRANGER.did)
-    denied = colour.denied(there, audience=STRANGER.did)
+    denied = verifier_kind.denied(there, audience=STRANGER.did)
     assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.audience")
     assert "`audience=`" in (denied.fix or "")
 
 
-def test_a_service_takes_only_what_is_closed(colour: Colour) -> None:
+def test_a_service_takes_only_what_is_closed(verifier_kind: VerifierKind) -> None:
     """Also one that has the DID of a PDP: it decides nothing by policy."""
     first = root(meta={"audience": SERVICE.did})
-    denied = colour.denied(use([first, child(first, meta={"closed": True})]))
+    denied = verifier_kind.denied(use([first, child(first, meta={"closed": True})]))
     assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.closed")
     assert "other than a PDP" in (denied.fix or "")
-    denied = colour.denied(use([first, child(first)]), allow_missing_prf=True)
+    denied = verifier_kind.denied(use([first, child(first)]), allow_missing_prf=True)
     assert denied.field == "meta.closed"
 
 
-def test_what_is_not_forkable_is_good_for_its_holder_alone(colour: Colour) -> None:
+def test_what_is_not_forkable_is_good_for_its_holder_alone(verifier_kind: VerifierKind) -> None:
     fixed = root(meta={**HERE, "forkable": False})
-    denied = colour.denied(use([fixed, child(fixed)]))
+    denied = verifier_kind.denied(use([fixed, child(fixed)]))
     assert (denied.code, denied.hop, denied.field) == ("chain_invalid", 1, "meta.forkable")
     assert "ask the control plane" in (denied.fix or "")
     own = delegation(ISSUER, RESEARCHER, meta={**HERE, "forkable": False})
-    assert colour.verify(use([sign(DELEGATION, own, ISSUER)]))
+    assert verifier_kind.verify(use([sign(DELEGATION, own, ISSUER)]))
 
 
-def test_a_chain_of_the_hosted_service_is_taken_on_request(colour: Colour) -> None:
+def test_a_chain_of_the_hosted_service_is_taken_on_request(verifier_kind: VerifierKind) -> None:
     first = root(meta=...)
     token = use([first, child(first, prf=...)])
-    assert colour.denied(token, allow_missing_prf=False).code == "chain_invalid"
+    assert verifier_kind.denied(token, allow_missing_prf=False).code == "chain_invalid"
     # Nothing in it says that its command only looks.
-    assert colour.verify(token, allow_missing_prf=True, replay=replay())
-    assert colour.denied(token, allow_missing_prf=True).code == "unavailable"
+    assert verifier_kind.verify(token, allow_missing_prf=True, replay=replay())
+    assert verifier_kind.denied(token, allow_missing_prf=True).code == "unavailable"
     old = delegation(ISSUER, RESEARCHER, meta={"approval": APPROVAL})
-    denied = colour.denied(use([sign(DELEGATION, old, ISSUER)]), allow_missing_prf=True)
+    denied = verifier_kind.denied(use([sign(DELEGATION, old, ISSUER)]), allow_missing_prf=True)
     assert (denied.code, denied.field) == ("approval_mismatch", "meta.audience")
 
 
-def test_a_write_is_used_up_last(colour: Colour) -> None:
+def test_a_write_is_used_up_last(verifier_kind: VerifierKind) -> None:
     store = replay()
     for call in (READ, {**WRITE, "args": {"n": 2**60}}):
-        assert colour.denied(TO_WRITE, call, replay=store).code == "resource_mismatch"
+        assert verifier_kind.denied(TO_WRITE, call, replay=store).code == "resource_mismatch"
     assert len(store) == 0
-    assert colour.verify(TO_WRITE, WRITE, replay=store)
+    assert verifier_kind.verify(TO_WRITE, WRITE, replay=store)
     with pytest.raises(Denied) as again:
-        colour.verify(TO_WRITE, WRITE, replay=store)
+        verifier_kind.verify(TO_WRITE, WRITE, replay=store)
     assert (again.value.code, again.value.field) == ("replayed", "nonce")

@@ -25,7 +25,7 @@ from vectors.forge import (
     root,
     use,
 )
-from verifiers import LINKS, READ, RESOURCE, SYNC, Colour, key_file
+from verifiers import LINKS, READ, RESOURCE, SYNC, VerifierKind, key_file
 
 from nomos.verify import RevocationStatus, verify_receipt
 
@@ -90,18 +90,18 @@ CASES: Final = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_first_failure_is_told(colour: Colour, case: Case) -> None:
+def test_the_first_failure_is_told(verifier_kind: VerifierKind, case: Case) -> None:
     settings = {"revocations": ["app_1"], **case.settings}
-    denied = colour.denied(case.token, case.call, **settings)
+    denied = verifier_kind.denied(case.token, case.call, **settings)
     assert (denied.code, denied.hop, denied.field) == (case.code, case.hop, case.field), denied
     if case.field == "meta.app_id":
         assert denied.found == '"app_1"'
         assert "app" in str(denied)
 
 
-def test_a_receipt_has_the_code_and_the_hop(colour: Colour, tmp_path: Path) -> None:
+def test_a_receipt_has_the_code_and_the_hop(verifier_kind: VerifierKind, tmp_path: Path) -> None:
     token = use([ROOT, CHILD], aud=PLANNER.did)
-    denied = colour.denied(token, revocations=["app_1"], receipt_key=key_file(tmp_path))
+    denied = verifier_kind.denied(token, revocations=["app_1"], receipt_key=key_file(tmp_path))
     assert denied.receipt_jwt is not None
     record = verify_receipt(denied.receipt_jwt, issuers=[SERVICE.did])
     assert (record.outcome, record.hop, record.agent) == ("revoked", 0, RESEARCHER.did)

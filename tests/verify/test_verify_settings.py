@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from vectors.forge import ISSUER, SERVICE
-from verifiers import READ, TOKEN, Colour, settings
+from verifiers import READ, TOKEN, VerifierKind, settings
 
 from nomos import AsyncVerifier, Verifier
 from nomos.errors import ConfigurationError
@@ -38,11 +38,11 @@ WRONG: dict[str, list[Any]] = {
     ("setting", "value"),
     [(setting, value) for setting, values in WRONG.items() for value in values],
 )
-def test_a_wrong_setting_is_named(colour: Colour, setting: str, value: Any) -> None:
+def test_a_wrong_setting_is_named(verifier_kind: VerifierKind, setting: str, value: Any) -> None:
     if (setting, value) == ("replay", None):
         return
     with pytest.raises(ConfigurationError) as wrong:
-        colour.make(**{setting: value})
+        verifier_kind.make(**{setting: value})
     assert wrong.value.setting == setting
 
 
@@ -54,17 +54,17 @@ def test_what_has_to_be_awaited_is_for_the_async_verifier(setting: str) -> None:
     AsyncVerifier(**settings(**{setting: Awaited()}))
 
 
-def test_a_class_in_place_of_a_replay_store_is_named(colour: Colour) -> None:
+def test_a_class_in_place_of_a_replay_store_is_named(verifier_kind: VerifierKind) -> None:
     with pytest.raises(ConfigurationError, match=r"is the class .*: make one, as in replay=Mem"):
-        colour.make(replay=MemoryReplayStore)
-    assert colour.verify(TOKEN, replay=MemoryReplayStore())
+        verifier_kind.make(replay=MemoryReplayStore)
+    assert verifier_kind.verify(TOKEN, replay=MemoryReplayStore())
 
 
-def test_revocation_has_to_be_spoken_of(colour: Colour) -> None:
+def test_revocation_has_to_be_spoken_of(verifier_kind: VerifierKind) -> None:
     with pytest.raises(ConfigurationError, match="does not check revocation"):
-        colour.make(revocations=...)
-    assert colour.verify(TOKEN, revocations=())
-    assert colour.verify(TOKEN, revocations=frozenset())
+        verifier_kind.make(revocations=...)
+    assert verifier_kind.verify(TOKEN, revocations=())
+    assert verifier_kind.verify(TOKEN, revocations=frozenset())
 
 
 CALLS: dict[str, list[Any]] = {
@@ -77,25 +77,27 @@ CALLS: dict[str, list[Any]] = {
 @pytest.mark.parametrize(
     ("part", "value"), [(part, value) for part, values in CALLS.items() for value in values]
 )
-def test_a_call_that_is_none_is_the_caller_s_mistake(colour: Colour, part: str, value: Any) -> None:
+def test_a_call_that_is_none_is_the_caller_s_mistake(
+    verifier_kind: VerifierKind, part: str, value: Any
+) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        colour.verify(TOKEN, {**READ, part: value})
+        verifier_kind.verify(TOKEN, {**READ, part: value})
     assert wrong.value.setting == part
 
 
-def test_why_of_a_call_needs_all_of_it(colour: Colour) -> None:
+def test_why_of_a_call_needs_all_of_it(verifier_kind: VerifierKind) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        colour.explain(TOKEN, {"resource": {}})
+        verifier_kind.explain(TOKEN, {"resource": {}})
     assert wrong.value.setting == "command"
     with pytest.raises(ConfigurationError) as wrong:
-        colour.explain(TOKEN, {"command": "/a"})
+        verifier_kind.explain(TOKEN, {"command": "/a"})
     assert wrong.value.setting == "resource"
 
 
 @pytest.mark.parametrize("now", [-1, float("nan"), float("inf"), 1e15])
-def test_a_clock_that_tells_no_time_allows_nothing(colour: Colour, now: float) -> None:
+def test_a_clock_that_tells_no_time_allows_nothing(verifier_kind: VerifierKind, now: float) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        colour.verify(TOKEN, clock=lambda: now)
+        verifier_kind.verify(TOKEN, clock=lambda: now)
     assert wrong.value.setting == "clock"
 
 
@@ -119,14 +121,14 @@ def test_a_closed_async_verifier_allows_nothing_and_closes_again(backend: str) -
     anyio.run(use, backend=backend)
 
 
-def test_a_verifier_says_who_it_is(colour: Colour) -> None:
-    verifier = colour.make(replay=MemoryReplayStore())
+def test_a_verifier_says_who_it_is(verifier_kind: VerifierKind) -> None:
+    verifier = verifier_kind.make(replay=MemoryReplayStore())
     assert verifier.audience == SERVICE.did
     assert repr(verifier) == f"{type(verifier).__name__}(audience={SERVICE.did!r})"
 
 
-def test_an_effect_that_nobody_performs_is_a_mistake(colour: Colour) -> None:
+def test_an_effect_that_nobody_performs_is_a_mistake(verifier_kind: VerifierKind) -> None:
     from nomos._core.effects import Pause, perform
 
     with pytest.raises(TypeError, match="which this runtime does not perform"):
-        colour.ask(colour.make(), "_run", perform(Pause(1.0)), {})
+        verifier_kind.ask(verifier_kind.make(), "_run", perform(Pause(1.0)), {})

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from vectors.forge import NOW
-from verifiers import TO_WRITE, WRITE, Colour, in_child
+from verifiers import TO_WRITE, WRITE, VerifierKind, in_child
 
 from nomos.errors import ConfigurationError
 from nomos.server.storage.database import StorageUnavailable
@@ -363,13 +363,13 @@ def test_what_is_forgotten_meanwhile_works_for_nobody(url: str) -> None:
         assert told == {False, None}
 
 
-def test_a_verifier_of_each_colour_uses_it(colour: Colour, tmp_path: Path) -> None:
+def test_a_verifier_of_each_kind_uses_it(verifier_kind: VerifierKind, tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     with SqlReplayStore(path, clock=lambda: NOW) as store:
-        assert colour.verify(TO_WRITE, WRITE, replay=store)
-        assert colour.denied(TO_WRITE, WRITE, replay=store).code == "replayed"
+        assert verifier_kind.verify(TO_WRITE, WRITE, replay=store)
+        assert verifier_kind.denied(TO_WRITE, WRITE, replay=store).code == "replayed"
     assert path.stat().st_mode & 0o777 == 0o600
-    closed = colour.denied(TO_WRITE, WRITE, replay=store)
+    closed = verifier_kind.denied(TO_WRITE, WRITE, replay=store)
     assert closed.code == "unavailable"
     store.close()
 

@@ -44,7 +44,7 @@ def test_a_verifier_waits_as_long_as_it_is_told(silent: str, wait: float) -> Non
         assert url in str(wrong.value)
 
 
-async def test_the_other_colour_waits_as_long(silent: str) -> None:
+async def test_the_async_verifier_waits_as_long(silent: str) -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable) as wrong:
         async with AsyncVerifier.from_control_plane(

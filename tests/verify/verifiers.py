@@ -1,4 +1,4 @@
-"""Tokens for one service, and a verifier of each colour to show them to.
+"""Tokens for one service, and a verifier of each kind to show them to.
 
 The tokens are made by `vectors.forge`, which shares no code with what is tested.
 """
@@ -124,8 +124,8 @@ def in_child(work: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Colour:
-    """A verifier of one colour: `sync`, or the loop that each call runs in."""
+class VerifierKind:
+    """A verifier of one kind: `sync`, or the loop that each call runs in."""
 
     name: str
 
@@ -163,5 +163,5 @@ class Colour:
         return str(self.ask(self.make(**changes), "explain", token, call))
 
 
-SYNC: Final = Colour("sync")
-COLOURS: Final = [SYNC, Colour("asyncio"), Colour("trio")]
+SYNC: Final = VerifierKind("sync")
+VERIFIER_KINDS: Final = [SYNC, VerifierKind("asyncio"), VerifierKind("trio")]

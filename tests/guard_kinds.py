@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Colour:
+class GuardKind:
     """`backend` is None for the sync guard, else the loop that each call runs in."""
 
     name: str
@@ -35,4 +35,4 @@ async def _awaited(function: Callable[..., Awaitable[T]], arguments: dict[str, A
     return await function(**arguments)
 
 
-COLOURS = [Colour("sync", None), Colour("asyncio", "asyncio"), Colour("trio", "trio")]
+GUARD_KINDS = [GuardKind("sync", None), GuardKind("asyncio", "asyncio"), GuardKind("trio", "trio")]

@@ -1,4 +1,4 @@
-"""Following in one process: both colours, many loops, the beginning, and the end."""
+"""Following in one process: both kinds of verifier, many loops, the beginning, and the end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    plane = Plane(tmp_path_factory.mktemp("colours"))
+    plane = Plane(tmp_path_factory.mktemp("kinds"))
     try:
         yield Scene(plane, register(plane, "notes"))
     finally:
