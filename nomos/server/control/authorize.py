@@ -21,7 +21,7 @@ from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
 from nomos.policy.decision import PolicyDecision
 from nomos.server.control import delegation_lookup, messages, request, requested_policy
-from nomos.server.control.body import canonical
+from nomos.server.control.body import sorted_json
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, unavailable
 from nomos.server.control.invocation_auth import AgentPrincipal
@@ -43,7 +43,7 @@ async def authorize(
 ) -> Reply:
     """Answer one question. Raises InvalidRequest, or Refusal if it cannot be answered."""
     message = messages.authorize_request(body)
-    identity = canonical(delegation_lookup.signed(caller, body))
+    identity = sorted_json(delegation_lookup.signed(caller, body))
     context.take_quota(caller.app, len(identity))
     digest = hashlib.sha256(identity).hexdigest()
     try:

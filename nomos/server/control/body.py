@@ -63,8 +63,11 @@ def parse(content: bytes) -> dict[str, Any]:
         raise InvalidRequest(str(fault), fields=fault.fields) from None
 
 
-def canonical(value: object) -> bytes:
-    """Return one text for equal values, to hash and measure. Close to RFC 8785; never signed."""
+def sorted_json(value: object) -> bytes:
+    """Return one text for equal requests, to hash and measure; it is never signed.
+
+    Not RFC 8785: 9.0 and 9 differ. Hashes of this form are stored with idempotency keys.
+    """
     return json.dumps(
         value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
     ).encode()

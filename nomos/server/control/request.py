@@ -24,7 +24,7 @@ from nomos.resources import (
     find_command,
     nearest_commands,
 )
-from nomos.server.control.body import canonical
+from nomos.server.control.body import sorted_json
 from nomos.server.control.errors import shown
 from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.domain.request import CanonicalRequest
@@ -175,14 +175,14 @@ def _hint(spec: CommandSpec | None) -> str:
 
 
 def _check_size(field: str, value: Mapping[str, Any] | None, limit: int, *, hint: str = "") -> None:
-    size = 0 if value is None else len(canonical(value))
+    size = 0 if value is None else len(sorted_json(value))
     if size > limit:
         message = f"{field}: is {size} bytes as JSON, and {limit} is the most{hint}"
         raise InvalidRequest(message, fields=(field,))
 
 
 def _check_facts(facts: Mapping[str, Any]) -> None:
-    size = len(canonical(facts))
+    size = len(sorted_json(facts))
     if size > MAX_FACTS_BYTES:
         message = (
             f"context: with the purpose it takes {size} bytes in the token, and "
