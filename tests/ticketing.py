@@ -22,6 +22,9 @@ from nomos._protocol import ForgetKey, LoadKey, LoadKeyAnswer
 from nomos.verify import AsyncVerifier, MemoryReplayStore, Verifier
 
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "fastapi_service"
+STARTED_WITHIN: Final = 60.0
+"""Seconds: the first request waits until the service has started, which takes longer under load."""
+
 PROVIDER: Final = """
 provider: tickets
 fields:
@@ -104,13 +107,15 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def list(self, headers: dict[str, str], queue: str = "ops", **more: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}/queues/{queue}/tickets", headers=headers, **more)
+        url = f"{self.url}/queues/{queue}/tickets"
+        return httpx.get(url, headers=headers, timeout=STARTED_WITHIN, **more)
 
     def close(
         self, headers: dict[str, str], comment: str, number: int = 7, queue: str = "ops"
     ) -> httpx.Response:
         url = f"{self.url}/queues/{queue}/tickets/{number}/close"
-        return httpx.post(url, headers=headers, json={"comment": comment})
+        body = {"comment": comment}
+        return httpx.post(url, headers=headers, json=body, timeout=STARTED_WITHIN)
 
 
 @contextmanager
