@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 import store_access
 from long_runs import times
-from server.control import racers
+from server.control import race_processes
 from server.control.people import ISSUE, POLICY
 
 from nomos.audit.record import Record
@@ -66,16 +66,17 @@ def serving(data: Path) -> Iterator[dict[str, Any]]:
 
 
 def race(target: Callable[..., None], *arguments: tuple[Any, ...]) -> list[Any]:
-    """Run a process for each of `arguments`; return what each told."""
+    """Run a process for each of `arguments`; return what each put in the queue."""
     context = multiprocessing.get_context("spawn")
-    start, told = context.Barrier(len(arguments)), context.Queue()
+    start, results = context.Barrier(len(arguments)), context.Queue()
     processes = [
-        context.Process(target=target, args=(*each, start, told), daemon=True) for each in arguments
+        context.Process(target=target, args=(*each, start, results), daemon=True)
+        for each in arguments
     ]
     for process in processes:
         process.start()
     try:
-        return [told.get(timeout=50) for _ in processes]
+        return [results.get(timeout=50) for _ in processes]
     finally:
         for process in processes:
             process.kill()
@@ -83,11 +84,11 @@ def race(target: Callable[..., None], *arguments: tuple[Any, ...]) -> list[Any]:
 
 
 def test_two_processes_that_retry_one_approval_get_one_allow(tmp_path: Path) -> None:
-    with serving(tmp_path / "data") as told:
-        bodies = approved_questions(told)
-        one = (told["port"], told["agent"], bodies)
-        results = race(racers.post_each, *[one] * RACERS)
-        with client(told, "agent") as agent:
+    with serving(tmp_path / "data") as server:
+        bodies = approved_questions(server)
+        one = (server["port"], server["agent"], bodies)
+        results = race(race_processes.post_each, *[one] * RACERS)
+        with client(server, "agent") as agent:
             latest = agent.get(f"/v1/approvals/{bodies[-1]['cosignerEnvelopeId']}").json()
     rounds = list(zip(*results, strict=True))
     assert len(rounds) == ROUNDS
@@ -99,8 +100,8 @@ def test_two_processes_that_retry_one_approval_get_one_allow(tmp_path: Path) -> 
     assert set(winners) == {"allow", "deny"}, "the same process won all rounds: this was no race"
 
 
-def approved_questions(told: dict[str, Any]) -> list[dict[str, Any]]:
-    with client(told, "agent") as agent, client(told, "lead") as lead:
+def approved_questions(server: dict[str, Any]) -> list[dict[str, Any]]:
+    with client(server, "agent") as agent, client(server, "lead") as lead:
 
         def approved(number: int) -> dict[str, Any]:
             body = {**ISSUE, "args": {"title": f"round {number}"}}
@@ -115,10 +116,10 @@ def approved_questions(told: dict[str, Any]) -> list[dict[str, Any]]:
             return list(threads.map(approved, range(ROUNDS)))
 
 
-def client(told: dict[str, Any], role: str) -> httpx.Client:
+def client(server: dict[str, Any], role: str) -> httpx.Client:
     return httpx.Client(
-        base_url=f"http://127.0.0.1:{told['port']}",
-        headers={"authorization": f"Bearer {told[role]}"},
+        base_url=f"http://127.0.0.1:{server['port']}",
+        headers={"authorization": f"Bearer {server[role]}"},
         trust_env=False,
     )
 
@@ -126,13 +127,13 @@ def client(told: dict[str, Any], role: str) -> httpx.Client:
 def test_two_processes_on_one_database_open_one_question_and_use_it_once(tmp_path: Path) -> None:
     asyncio.run(made(tmp_path))
     asking = [(tmp_path, who, STORE_ROUNDS) for who in range(RACERS)]
-    first, second = race(racers.opener, *asking)
+    first, second = race(race_processes.open_in_process, *asking)
     assert first == second
     assert len(set(first)) == STORE_ROUNDS
     assert {ident[-1] for ident in first} == {"0", "1"}, "this was no race"
     asyncio.run(approve(tmp_path, first))
     using = [(tmp_path, who, first) for who in range(RACERS)]
-    rounds = list(zip(*race(racers.user, *using), strict=True))
+    rounds = list(zip(*race(race_processes.use_in_process, *using), strict=True))
     assert [sorted(map(bool, each)) for each in rounds] == [[False, True]] * STORE_ROUNDS
     records = asyncio.run(on_receipt(tmp_path))
     kinds = Counter((record.kind, record.envelope) for record in records)
@@ -149,10 +150,12 @@ async def made(folder: Path) -> None:
 
 
 async def approve(folder: Path, idents: list[str]) -> None:
-    store = Store(folder, lambda: racers.AT)
+    store = Store(folder, lambda: race_processes.AT)
 
     def record(after: Envelope, vote: Vote) -> Record:
-        return Record(f"evt_{after.id}", "default", "approval", racers.AT, envelope=after.id)
+        return Record(
+            f"evt_{after.id}", "default", "approval", race_processes.AT, envelope=after.id
+        )
 
     for ident in idents:
         asked = await store.envelopes.find("default", ident)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import store_access
 from server.control import people
-from server.control.kin import NOW, REPO, Kin, cid, fresh, key, root_of
+from server.control.chain_agents import NOW, REPO, ChainAgent, cid, key, new_did, root_of
 
 from nomos._io.signer import AsyncSigner
 from nomos._protocol import Delegate, Delegation, Signed
@@ -38,11 +38,11 @@ class Stage:
 
     plane: Plane
     signer: AsyncSigner
-    root: Kin
-    child: Kin
+    root: ChainAgent
+    child: ChainAgent
     grandchild: str
 
-    async def made(self, **more: Any) -> Kin:
+    async def made(self, **more: Any) -> ChainAgent:
         """What the child hands on, hostile or not."""
         return await self.child.fork(self.grandchild, **more)
 
@@ -51,7 +51,7 @@ class Stage:
 class Try:
     """Who asks for what."""
 
-    who: Kin
+    who: ChainAgent
     command: str = LIST
     resource: Any = None
     more: dict[str, Any] | None = None
@@ -163,7 +163,7 @@ async def approved(stage: Stage) -> Try:
     lead = await people.operator(stage.plane, "lead")
     envelope = await people.approved(stage.plane, lead, **asked)
     answer = (await stage.plane.ask(**asked, cosignerEnvelopeId=envelope)).json()
-    holder = Kin(stage.plane, stage.signer, stage.root.did, tuple(answer["chain"]))
+    holder = ChainAgent(stage.plane, stage.signer, stage.root.did, tuple(answer["chain"]))
     return Try(await holder.fork(stage.grandchild), asked["command"], asked["resource"])
 
 
@@ -284,7 +284,7 @@ async def no_root(stage: Stage) -> Try:
     return Try(await self_made(who, stage.grandchild))
 
 
-async def self_made(who: Kin, issuer: str) -> Kin:
+async def self_made(who: ChainAgent, issuer: str) -> ChainAgent:
     payload = Delegation(
         iss=issuer,
         aud=who.did,
@@ -370,7 +370,7 @@ async def shared(
 @pytest.fixture
 async def stage(shared: Plane, signer: AsyncSigner) -> Stage:
     """A family of its own for each test: what is revoked stays revoked."""
-    first, second, third = [await fresh(signer) for _ in range(3)]
+    first, second, third = [await new_did(signer) for _ in range(3)]
     root = await root_of(shared, signer, first, ISSUE, ttlSeconds=600)
     return Stage(shared, signer, root, await root.fork(second), third)
 
@@ -447,8 +447,8 @@ async def test_a_revoked_app_stops_all_that_it_was_granted(
     signer: AsyncSigner, open_plane: OpenPlane, tmp_path: Path
 ) -> None:
     async with open_plane(tmp_path / "data", signer, policy=POLICY) as plane:
-        root = await root_of(plane, signer, await fresh(signer), ISSUE)
-        child = await root.fork(await fresh(signer))
+        root = await root_of(plane, signer, await new_did(signer), ISSUE)
+        child = await root.fork(await new_did(signer))
         who = await people.operator(plane, "*")
         reply = await plane.client.post("/v1/revocations", json={"id": plane.app}, headers=who)
         assert reply.status_code == 200
@@ -457,7 +457,7 @@ async def test_a_revoked_app_stops_all_that_it_was_granted(
 
 
 async def test_a_sibling_goes_on_when_a_branch_is_revoked(stage: Stage) -> None:
-    sibling = await stage.root.fork(await fresh(stage.signer))
+    sibling = await stage.root.fork(await new_did(stage.signer))
     await store_access.revoke(stage.plane.system.store, DEFAULT, [cid(stage.child.chain[-1])])
     assert (await (await stage.made()).ask(LIST)).json()["reason"] == "revoked"
     assert (await sibling.ask(LIST)).json()["decision"] == "allow"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from server.control import people
-from server.control.kin import Kin, cid, fresh, root_of
+from server.control.chain_agents import ChainAgent, cid, new_did, root_of
 
 from nomos._io.signer import AsyncSigner
 
@@ -30,10 +30,10 @@ class Family:
     """Three generations, and a sibling of the last."""
 
     plane: Plane
-    root: Kin
-    child: Kin
-    grandchild: Kin
-    sibling: Kin
+    root: ChainAgent
+    child: ChainAgent
+    grandchild: ChainAgent
+    sibling: ChainAgent
 
     async def works(self) -> dict[str, bool]:
         """Who is still allowed something."""
@@ -52,9 +52,9 @@ async def plane(tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane) -> A
 
 @pytest.fixture
 async def family(plane: Plane, signer: AsyncSigner) -> Family:
-    root = await root_of(plane, signer, await fresh(signer), LIST, ttlSeconds=600)
-    child = await root.fork(await fresh(signer))
-    grandchild, sibling = [await child.fork(await fresh(signer)) for _ in range(2)]
+    root = await root_of(plane, signer, await new_did(signer), LIST, ttlSeconds=600)
+    child = await root.fork(await new_did(signer))
+    grandchild, sibling = [await child.fork(await new_did(signer)) for _ in range(2)]
     return Family(plane, root, child, grandchild, sibling)
 
 
@@ -62,7 +62,9 @@ def body(ident: str, chain: Sequence[str] | None, **more: Any) -> dict[str, Any]
     return {"id": ident, **({} if chain is None else {"chain": list(chain)}), **more}
 
 
-async def revoke_by_agent(who: Kin, ident: str, chain: Sequence[str] | None) -> httpx.Response:
+async def revoke_by_agent(
+    who: ChainAgent, ident: str, chain: Sequence[str] | None
+) -> httpx.Response:
     return await who.request("POST", PATH, json.dumps(body(ident, chain)).encode())
 
 
@@ -176,7 +178,7 @@ async def test_a_chain_that_is_over_or_revoked_in_part_still_shows_whose_it_is(
 
 
 async def test_a_widened_chain_is_nobody_s(family: Family, signer: AsyncSigner) -> None:
-    wide = await family.child.fork(await fresh(signer), cmd="/github")
+    wide = await family.child.fork(await new_did(signer), cmd="/github")
     reply = await family.plane.client.post(PATH, json=body(cid(wide.chain[-1]), wide.chain))
     assert "chain_attenuation_violation" in reply.json()["error"]
 

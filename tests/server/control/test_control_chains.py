@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 import store_access
-from server.control.kin import NOW, REPO, Kin, cid, family, key, root_of
+from server.control.chain_agents import NOW, REPO, ChainAgent, agent_chain, cid, key, root_of
 
 from nomos._io.signer import AsyncSigner
 from nomos._protocol import Verified, Verify
@@ -50,11 +50,11 @@ def way(request: pytest.FixtureRequest) -> str:
     return found
 
 
-async def ask(way: str, who: Kin, command: str = LIST, /, **more: Any) -> httpx.Response:
+async def ask(way: str, who: ChainAgent, command: str = LIST, /, **more: Any) -> httpx.Response:
     return await (who.ask_with_key if way == WAYS[0] else who.ask)(command, **more)
 
 
-async def allowed(way: str, who: Kin, command: str = LIST, /, **more: Any) -> dict[str, Any]:
+async def allowed(way: str, who: ChainAgent, command: str = LIST, /, **more: Any) -> dict[str, Any]:
     reply = await ask(way, who, command, **more)
     answer: dict[str, Any] = reply.json()
     assert answer["decision"] == "allow", answer
@@ -64,7 +64,7 @@ async def allowed(way: str, who: Kin, command: str = LIST, /, **more: Any) -> di
 async def test_a_grant_on_a_chain_takes_its_place_and_forgets_nothing(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    root, child, grandchild = await family(plane, signer, 3)
+    root, child, grandchild = await agent_chain(plane, signer, 3)
     narrow = await grandchild.fork(
         await key(signer, 0x5A), cmd="/github/issue", pol=[["==", ".args.state", "open"]]
     )
@@ -137,9 +137,9 @@ async def test_a_link_without_a_constraint_has_its_parent_s(
 async def test_the_grant_is_itself_a_root_to_hand_on(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    root, child = await family(plane, signer, 2)
+    root, child = await agent_chain(plane, signer, 2)
     answer = await allowed(way, child, "/github/issue")
-    again = Kin(plane, signer, child.did, tuple(answer["chain"]))
+    again = ChainAgent(plane, signer, child.did, tuple(answer["chain"]))
     grandchild = await again.fork(await key(signer, 0x53))
     found = await signer.ask(
         Verify(
@@ -166,19 +166,19 @@ async def test_narrowing_one_s_own_grant_is_no_handing_on(
     root = await root_of(plane, signer, await key(signer, 0x51))
     claims = plane.payload((await allowed(way, root, "/github/repo/delete"))["chain"][0])
     assert claims["meta"]["lineage"] == {"root": root.did, "invokedBy": [], "depth": 0}
-    again = Kin(plane, signer, root.did, (await root_chain(plane, root)))
+    again = ChainAgent(plane, signer, root.did, (await root_chain(plane, root)))
     child = await again.fork(await key(signer, 0x52))
     depth = plane.payload((await allowed(way, child))["chain"][0])["meta"]["lineage"]["depth"]
     assert depth == 1
 
 
-async def root_chain(plane: Plane, root: Kin) -> tuple[str, ...]:
+async def root_chain(plane: Plane, root: ChainAgent) -> tuple[str, ...]:
     answer = (await root.ask_with_key("/github/issue")).json()
     return tuple(answer["chain"])
 
 
 async def test_policy_knows_who_is_behind(plane: Plane, signer: AsyncSigner, way: str) -> None:
-    root, child = await family(plane, signer, 2)
+    root, child = await agent_chain(plane, signer, 2)
     assert (await allowed(way, root, "/github/repo/delete"))["decision"] == "allow"
     denied = (await ask(way, child, "/github/repo/delete")).json()
     assert denied["explanation"]["policies"] == ["root-only"]
@@ -187,7 +187,7 @@ async def test_policy_knows_who_is_behind(plane: Plane, signer: AsyncSigner, way
 async def test_a_swarm_is_named_by_its_root_and_inherited(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    root, child = await family(plane, signer, 2, swarmId="blue")
+    root, child = await agent_chain(plane, signer, 2, swarmId="blue")
     assert root.root["meta"]["lineage"] == {
         "root": root.did,
         "invokedBy": [],
@@ -205,7 +205,7 @@ async def test_a_swarm_is_named_by_its_root_and_inherited(
 async def test_a_swarm_without_a_name_has_its_first_receipt_s(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    root, child = await family(plane, signer, 2)
+    root, child = await agent_chain(plane, signer, 2)
     first = root.root["meta"]["receipt_id"]
     assert "lineage" not in root.root["meta"]
     assert (await allowed(way, child, swarmId=first))["decision"] == "allow"
@@ -214,7 +214,7 @@ async def test_a_swarm_without_a_name_has_its_first_receipt_s(
 async def test_the_parent_receipt_is_the_chain_s(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    _, child = await family(plane, signer, 2)
+    _, child = await agent_chain(plane, signer, 2)
     first = child.root["meta"]["receipt_id"]
     answer = await allowed(way, child, parentReceiptId=first)
     reply = await ask(way, child, parentReceiptId=answer["receiptId"])
@@ -224,7 +224,7 @@ async def test_the_parent_receipt_is_the_chain_s(
 async def test_each_link_is_recorded_once_and_decisions_follow_the_last(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    root, child, grandchild = await family(plane, signer, 3)
+    root, child, grandchild = await agent_chain(plane, signer, 3)
     for _ in range(2):
         await allowed(way, grandchild, args={"state": "open"})
     denied = (await ask(way, grandchild, "/github/repo/delete")).json()
@@ -259,7 +259,7 @@ async def test_a_parent_receipt_without_a_chain_is_the_app_s_word(plane: Plane, 
 async def test_another_app_may_act_on_a_chain_and_is_stopped_with_the_first(
     plane: Plane, signer: AsyncSigner
 ) -> None:
-    _, child = await family(plane, signer, 2)
+    _, child = await agent_chain(plane, signer, 2)
     other = await plane.another()
     body = {"command": LIST, "resource": dict(REPO), "agentDid": child.did}
     reply = await plane.client.post(
@@ -269,7 +269,7 @@ async def test_another_app_may_act_on_a_chain_and_is_stopped_with_the_first(
     assert claims["meta"]["app_id"] != plane.app
     assert claims["meta"]["lineage"]["apps"] == [plane.app]
     await store_access.revoke(plane.system.store, DEFAULT, [plane.app])
-    again = Kin(plane, signer, child.did, tuple(reply.json()["chain"]))
+    again = ChainAgent(plane, signer, child.did, tuple(reply.json()["chain"]))
     denied = await again.ask(LIST)
     assert (denied.json()["decision"], denied.json()["reason"]) == ("deny", "revoked")
 
@@ -314,11 +314,11 @@ async def test_a_long_chain_fits_into_a_question(plane: Plane, signer: AsyncSign
         ["==", ".cmd", LIST],
         ["or", [["==", ".cmd", "/x" * 127]] * 60 + [["==", ".cmd", LIST]]],
     ]
-    kin = [await root_of(plane, signer, await key(signer, 0x51))]
+    agents = [await root_of(plane, signer, await key(signer, 0x51))]
     for generation in range(7):
-        kin.append(await kin[-1].fork(await key(signer, 0x52 + generation), pol=filler))
-    assert sum(map(len, kin[-1].chain)) > 128 * 1024
-    answer = (await kin[-1].ask_with_key(LIST)).json()
+        agents.append(await agents[-1].fork(await key(signer, 0x52 + generation), pol=filler))
+    assert sum(map(len, agents[-1].chain)) > 128 * 1024
+    answer = (await agents[-1].ask_with_key(LIST)).json()
     assert answer["explanation"]["policies"] == ["not-deep"]
 
 
@@ -326,7 +326,7 @@ async def test_a_repeated_question_is_answered_once_whoever_proves_it(
     plane: Plane, signer: AsyncSigner
 ) -> None:
     """Each try is another invocation, and the same question."""
-    _, child = await family(plane, signer, 2)
+    _, child = await agent_chain(plane, signer, 2)
     again = {"idempotency-key": "one"}
     first = (await child.ask(LIST, headers=again)).json()
     assert (await child.ask(LIST, headers=again)).json() == first
@@ -340,7 +340,7 @@ async def test_a_repeated_question_is_answered_once_whoever_proves_it(
 async def test_a_repeated_question_is_not_allowed_on_a_chain_that_was_revoked(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    _, child, grandchild = await family(plane, signer, 3)
+    _, child, grandchild = await agent_chain(plane, signer, 3)
     body = {"command": LIST, "resource": dict(REPO), "agentDid": grandchild.did}
 
     async def repeat() -> dict[str, Any]:

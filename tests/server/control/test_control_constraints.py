@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from server.control.kin import key, root_of
+from server.control.chain_agents import key, root_of
 from server.control.people import ISSUE, POLICY, REPO, approved, asked, operator, seen
 
 from nomos._io.signer import AsyncSigner

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 import store_access
 from server.control import people
-from server.control.kin import NOW, REPO, Kin, cid, fresh, root_of
+from server.control.chain_agents import NOW, REPO, ChainAgent, cid, new_did, root_of
 from server.control.route_table import ROUTES
 
 from nomos._io.signer import AsyncSigner
@@ -51,18 +51,18 @@ async def plane(tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane) -> A
 
 
 @pytest.fixture
-async def root(plane: Plane, signer: AsyncSigner) -> Kin:
+async def root(plane: Plane, signer: AsyncSigner) -> ChainAgent:
     """An agent that has what it needs for these questions."""
     key = {"authorization": f"Bearer {plane.key}"}
-    did = await fresh(signer)
+    did = await new_did(signer)
     asked = {"command": LIST, "resource": dict(REPO), "agentDid": did, "ttlSeconds": 600}
     answer = (await plane.client.post("/v1/authorize", json=asked, headers=key)).json()
-    return Kin(plane, signer, did, tuple(answer["chain"]))
+    return ChainAgent(plane, signer, did, tuple(answer["chain"]))
 
 
 @pytest.fixture
-async def child(root: Kin, signer: AsyncSigner) -> Kin:
-    return await root.fork(await fresh(signer))
+async def child(root: ChainAgent, signer: AsyncSigner) -> ChainAgent:
+    return await root.fork(await new_did(signer))
 
 
 def refused(reply: httpx.Response, code: str, status: int = 401) -> str:
@@ -86,7 +86,7 @@ async def send(plane: Plane, token: str, **more: Any) -> httpx.Response:
     )
 
 
-async def test_an_invocation_works_once(plane: Plane, child: Kin) -> None:
+async def test_an_invocation_works_once(plane: Plane, child: ChainAgent) -> None:
     token = await child.sign(LIST, {"resource": dict(REPO)})
     assert (await send(plane, token)).json()["decision"] == "allow"
     assert "was already used" in refused(await send(plane, token), "replayed")
@@ -94,7 +94,7 @@ async def test_an_invocation_works_once(plane: Plane, child: Kin) -> None:
     refused(await send(plane, token), "replayed")
 
 
-async def test_what_is_used_here_counts_for_the_app(plane: Plane, child: Kin) -> None:
+async def test_what_is_used_here_counts_for_the_app(plane: Plane, child: ChainAgent) -> None:
     """Otherwise an app with many children could fill what all apps share."""
     assert (await child.ask(LIST)).json()["decision"] == "allow"
     issuer = plane.system.issuer_did
@@ -104,7 +104,7 @@ async def test_what_is_used_here_counts_for_the_app(plane: Plane, child: Kin) ->
     assert held == [f"{issuer} {app}"]
 
 
-async def test_another_agent_may_use_the_same_nonce(root: Kin, child: Kin) -> None:
+async def test_another_agent_may_use_the_same_nonce(root: ChainAgent, child: ChainAgent) -> None:
     for who in (root, child):
         reply = await who.ask(LIST, signed={"nonce": "the same nonce"})
         assert reply.json()["decision"] == "allow"
@@ -112,7 +112,7 @@ async def test_another_agent_may_use_the_same_nonce(root: Kin, child: Kin) -> No
 
 @pytest.mark.parametrize("whose", ["the PDP", "the agent itself"])
 async def test_an_invocation_for_another_service_is_of_no_use_here(
-    plane: Plane, child: Kin, whose: str
+    plane: Plane, child: ChainAgent, whose: str
 ) -> None:
     audience = plane.system.pdp_did if whose == "the PDP" else child.did
     reply = await child.ask(LIST, signed={"aud": audience})
@@ -130,7 +130,7 @@ SIGNED_OTHERWISE: Final[dict[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("signed", SIGNED_OTHERWISE.values(), ids=list(SIGNED_OTHERWISE))
 async def test_a_question_that_was_not_signed_is_denied(
-    plane: Plane, child: Kin, signed: dict[str, Any]
+    plane: Plane, child: ChainAgent, signed: dict[str, Any]
 ) -> None:
     answer = denied(await child.ask(LIST, signed=signed), "resource_mismatch")
     row = await store_access.receipt(plane.system.store, DEFAULT, answer["receiptId"])
@@ -139,7 +139,7 @@ async def test_a_question_that_was_not_signed_is_denied(
 
 
 async def test_the_command_and_the_arguments_must_be_those_signed(
-    plane: Plane, root: Kin, child: Kin
+    plane: Plane, root: ChainAgent, child: ChainAgent
 ) -> None:
     reply = await child.ask(LIST, args={"state": "open"}, signed={"args": {"resource": REPO}})
     denied(reply, "resource_mismatch")
@@ -151,7 +151,9 @@ async def test_the_command_and_the_arguments_must_be_those_signed(
     denied(reply, "resource_mismatch")
 
 
-async def test_what_is_signed_may_be_written_otherwise_in_json(plane: Plane, child: Kin) -> None:
+async def test_what_is_signed_may_be_written_otherwise_in_json(
+    plane: Plane, child: ChainAgent
+) -> None:
     token = await child.sign(LIST, {"resource": dict(REPO), "per_page": 9})
     body = f'{{"args": {{"per_page": 9.0}}, "resource": {json.dumps(REPO)}, "command": "{LIST}"}}'
     reply = await plane.client.post(
@@ -161,18 +163,20 @@ async def test_what_is_signed_may_be_written_otherwise_in_json(plane: Plane, chi
     assert "per_page" in reply.json()["error"]
 
 
-async def test_nobody_asks_for_another_agent(root: Kin, child: Kin) -> None:
+async def test_nobody_asks_for_another_agent(root: ChainAgent, child: ChainAgent) -> None:
     assert (await child.ask(LIST, agentDid=child.did)).json()["decision"] == "allow"
     denied(await child.ask(LIST, agentDid=root.did), "audience_mismatch")
 
 
-async def test_the_chain_in_the_question_is_the_one_it_was_signed_on(root: Kin, child: Kin) -> None:
+async def test_the_chain_in_the_question_is_the_one_it_was_signed_on(
+    root: ChainAgent, child: ChainAgent
+) -> None:
     same = list(child.chain)
     assert (await child.ask(LIST, delegatedChain=same)).json()["decision"] == "allow"
     denied(await child.ask(LIST, delegatedChain=list(root.chain)), "chain_invalid")
 
 
-async def test_the_grant_is_the_child_s_own(plane: Plane, child: Kin) -> None:
+async def test_the_grant_is_the_child_s_own(plane: Plane, child: ChainAgent) -> None:
     """Without an API key the server's own key signs nothing for anybody."""
     answer = (await child.ask(LIST)).json()
     assert "ucan" not in answer
@@ -180,7 +184,7 @@ async def test_the_grant_is_the_child_s_own(plane: Plane, child: Kin) -> None:
 
 
 async def test_an_invocation_is_good_between_its_times_and_no_longer(
-    plane: Plane, child: Kin
+    plane: Plane, child: ChainAgent
 ) -> None:
     """A caller signs from a minute ago on, and learns the time here from replies (`serverTime`)."""
     for good in ({"iat": NOW - 119, "exp": NOW + 1}, {"iat": NOW, "exp": NOW + 120}):
@@ -191,7 +195,7 @@ async def test_an_invocation_is_good_between_its_times_and_no_longer(
     assert "60 seconds" in refused(long, "malformed_ucan")
 
 
-async def test_a_delegation_is_no_invocation(plane: Plane, child: Kin) -> None:
+async def test_a_delegation_is_no_invocation(plane: Plane, child: ChainAgent) -> None:
     refused(await send(plane, child.chain[-1]), "malformed_ucan")
 
 
@@ -200,7 +204,7 @@ async def test_a_token_that_is_none_is_refused(plane: Plane, token: str) -> None
     refused(await send(plane, token), "malformed_ucan")
 
 
-async def test_two_tokens_are_none(plane: Plane, child: Kin) -> None:
+async def test_two_tokens_are_none(plane: Plane, child: ChainAgent) -> None:
     token = await child.sign(LIST, {"resource": dict(REPO)})
     reply = await plane.client.post(
         "/v1/authorize",
@@ -210,21 +214,21 @@ async def test_two_tokens_are_none(plane: Plane, child: Kin) -> None:
     refused(reply, "invalid_api_key")
 
 
-async def test_the_app_of_the_chain_must_be_able_to_act(plane: Plane, child: Kin) -> None:
+async def test_the_app_of_the_chain_must_be_able_to_act(plane: Plane, child: ChainAgent) -> None:
     await store_access.disable_app(plane.system.store, DEFAULT, plane.app)
     refused(await child.ask(LIST), "app_disabled", 403)
 
 
 async def test_a_question_counts_for_the_app(plane: Plane, signer: AsyncSigner) -> None:
     plane.client.headers["authorization"] = f"Bearer {plane.key}"
-    root = await root_of(plane, signer, await fresh(signer), "/github/repo/read")
-    child = await root.fork(await fresh(signer))
+    root = await root_of(plane, signer, await new_did(signer), "/github/repo/read")
+    child = await root.fork(await new_did(signer))
     answer = (await child.ask("/github/repo/read")).json()
     assert answer["explanation"]["policies"] == ["slowly"]
 
 
 async def test_faulty_chains_do_not_count_for_the_app_and_fill_no_record(
-    plane: Plane, child: Kin, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, child: ChainAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delegation_lookup, "MAX_FAULTS", 3)
     before = len(await plane.receipts())
@@ -262,8 +266,8 @@ async def test_what_cannot_be_verified_is_neither_allowed_nor_denied(
 ) -> None:
     broken = Broken(signer)
     async with open_plane(tmp_path / "data", broken, policy=POLICY) as plane:
-        root = await root_of(plane, signer, await fresh(signer), LIST)
-        child = await root.fork(await fresh(signer))
+        root = await root_of(plane, signer, await new_did(signer), LIST)
+        child = await root.fork(await new_did(signer))
         before = len(await plane.receipts())
         broken.broken, broken.answer = True, answer
         for reply in (
@@ -283,11 +287,11 @@ async def test_an_agent_sees_its_own_approvals_and_no_others(
 ) -> None:
     plane.client.headers["authorization"] = f"Bearer {plane.key}"
     command, resource = MERGE
-    root = await root_of(plane, signer, await fresh(signer), LIST)
+    root = await root_of(plane, signer, await new_did(signer), LIST)
     asked = {"command": command, "resource": resource, "args": {}, "agentDid": root.did}
     lead = await people.operator(plane, "lead")
     envelope = await people.asked(plane, **asked)
-    child = await root.fork(await fresh(signer))
+    child = await root.fork(await new_did(signer))
     path = f"/v1/approvals/{envelope}"
     seen = await root.request("GET", path, query="?wait=0")
     assert (seen.status_code, seen.json()["state"]) == (200, "pending")
@@ -298,10 +302,10 @@ async def test_an_agent_sees_its_own_approvals_and_no_others(
 
 
 async def test_an_agent_sees_its_own_receipts_and_the_one_it_began_with(
-    plane: Plane, root: Kin, child: Kin, signer: AsyncSigner
+    plane: Plane, root: ChainAgent, child: ChainAgent, signer: AsyncSigner
 ) -> None:
     own = (await child.ask(LIST)).json()["receiptId"]
-    sibling = await root.fork(await fresh(signer))
+    sibling = await root.fork(await new_did(signer))
     other = (await sibling.ask(LIST)).json()["receiptId"]
     first = child.root["meta"]["receipt_id"]
     for ident, status in ((own, 200), (first, 200), (other, 404), (f"evt_{'0' * 26}", 404)):
@@ -309,7 +313,9 @@ async def test_an_agent_sees_its_own_receipts_and_the_one_it_began_with(
         assert reply.status_code == status, reply.text
 
 
-async def test_a_request_is_signed_with_its_method_path_and_body(plane: Plane, child: Kin) -> None:
+async def test_a_request_is_signed_with_its_method_path_and_body(
+    plane: Plane, child: ChainAgent
+) -> None:
     path = f"/v1/receipts/{child.root['meta']['receipt_id']}"
     right = {
         "resource": dict(REPO),
@@ -337,7 +343,7 @@ async def test_a_request_is_signed_with_its_method_path_and_body(plane: Plane, c
 
 
 async def test_a_request_on_a_faulty_chain_says_what_is_wrong(
-    plane: Plane, child: Kin, signer: AsyncSigner
+    plane: Plane, child: ChainAgent, signer: AsyncSigner
 ) -> None:
     path = f"/v1/receipts/{child.root['meta']['receipt_id']}"
     wide = await child.fork(child.did, cmd="/github")
@@ -346,14 +352,16 @@ async def test_a_request_on_a_faulty_chain_says_what_is_wrong(
     refused(await over.request("GET", path), "expired")
     early = await child.fork(child.did, nbf=NOW + 1)
     refused(await early.request("GET", path), "not_yet_valid")
-    thief = replace(child, did=await fresh(signer))
+    thief = replace(child, did=await new_did(signer))
     refused(await thief.request("GET", path), "chain_invalid")
     await store_access.revoke(plane.system.store, DEFAULT, [cid(child.chain[-1])])
     refused(await child.request("GET", path), "revoked")
     assert all(row.kind != "call" for row in await plane.receipts())
 
 
-async def test_routes_that_are_not_for_agents_take_no_invocation(plane: Plane, child: Kin) -> None:
+async def test_routes_that_are_not_for_agents_take_no_invocation(
+    plane: Plane, child: ChainAgent
+) -> None:
     open_to = {(route.method, route.path) for route in ROUTES if route.holder is not None}
     assert open_to == {
         ("POST", "/v1/authorize"),

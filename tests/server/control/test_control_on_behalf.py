@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import store_access
 from server.control import people
-from server.control.kin import NOW, REPO, Kin, family, fresh
+from server.control.chain_agents import NOW, REPO, ChainAgent, agent_chain, new_did
 from server.control.test_control_chains import WAYS
 
 from nomos._io.signer import AsyncSigner
@@ -44,7 +44,7 @@ def way(request: pytest.FixtureRequest) -> str:
     return found
 
 
-async def ask(way: str, who: Kin, **more: Any) -> dict[str, Any]:
+async def ask(way: str, who: ChainAgent, **more: Any) -> dict[str, Any]:
     method = who.ask_with_key if way == WAYS[0] else who.ask
     answer: dict[str, Any] = (await method(CREATE, **{"args": dict(ARGS), **more})).json()
     return answer
@@ -53,7 +53,7 @@ async def ask(way: str, who: Kin, **more: Any) -> dict[str, Any]:
 async def test_an_approval_is_for_the_agent_and_those_behind_it(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    root, child, grandchild = await family(plane, signer, 3, "/github/issue")
+    root, child, grandchild = await agent_chain(plane, signer, 3, "/github/issue")
     answer = await ask(way, grandchild)
     assert answer["decision"] == "requires_step_up"
     envelope = answer["approvalEnvelopeId"]
@@ -88,11 +88,11 @@ async def test_an_approval_is_for_the_agent_and_those_behind_it(
 async def test_what_people_approved_is_good_at_the_pdp(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    _, child = await family(plane, signer, 2, "/github/issue")
+    _, child = await agent_chain(plane, signer, 2, "/github/issue")
     envelope = (await ask(way, child))["approvalEnvelopeId"]
     await people.decide(plane, await people.operator(plane, "lead"), envelope)
     allowed = await ask(way, child, cosignerEnvelopeId=envelope)
-    holder = Kin(plane, signer, child.did, tuple(allowed["chain"]))
+    holder = ChainAgent(plane, signer, child.did, tuple(allowed["chain"]))
     token = await holder.sign(CREATE, {"resource": dict(REPO), **ARGS}, aud=plane.system.pdp_did)
     found = await signer.ask(
         Verify(
@@ -112,7 +112,7 @@ async def test_one_branch_s_approval_is_not_another_s(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     """The same agent, on a chain from somebody else, asks another question."""
-    root, child, grandchild = await family(plane, signer, 3, "/github/issue")
+    root, child, grandchild = await agent_chain(plane, signer, 3, "/github/issue")
     envelope = (await ask(way, grandchild))["approvalEnvelopeId"]
     await people.decide(plane, await people.operator(plane, "lead"), envelope)
     other = await root.fork(grandchild.did)
@@ -127,7 +127,7 @@ async def test_one_branch_s_approval_is_not_another_s(
 async def test_an_approval_is_of_no_use_once_a_link_is_revoked(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    _, child = await family(plane, signer, 2, "/github/issue")
+    _, child = await agent_chain(plane, signer, 2, "/github/issue")
     envelope = (await ask(way, child))["approvalEnvelopeId"]
     await people.decide(plane, await people.operator(plane, "lead"), envelope)
     await store_access.revoke(plane.system.store, DEFAULT, [child.did])
@@ -141,6 +141,6 @@ async def test_an_agent_that_acts_for_itself_is_shown_as_that(
     policy = POLICY.replace("principal.delegationDepth > 0", "true")
     async with open_plane(tmp_path / "data", signer, policy=policy) as plane:
         asked = {"command": CREATE, "resource": dict(REPO), "args": ARGS}
-        envelope = await people.asked(plane, **asked, agentDid=await fresh(signer))
+        envelope = await people.asked(plane, **asked, agentDid=await new_did(signer))
         view = await people.seen(plane, envelope)
         assert "root" not in view and "invokedBy" not in view

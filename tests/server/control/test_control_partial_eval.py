@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as some
-from server.control.kin import NOW, REPO, Kin, key, root_of
+from server.control.chain_agents import NOW, REPO, ChainAgent, key, root_of
 
 from nomos._io.signer import AsyncSigner
 from nomos._protocol import Call, Verified, Verify
@@ -251,7 +251,7 @@ async def anyones(
 
 
 async def possible(
-    plane: Plane, signer: AsyncSigner, holder: Kin, among: Iterable[int]
+    plane: Plane, signer: AsyncSigner, holder: ChainAgent, among: Iterable[int]
 ) -> set[int]:
     """Those calls of the universe that the PDP would take from this holder."""
     found = set()
@@ -299,7 +299,7 @@ async def test_what_is_granted_on_a_chain_lies_within_it(
     seen.append(allowed)
     if not allowed:
         return
-    granted = Kin(anyones, signer, holder.did, tuple(answer["chain"]))
+    granted = ChainAgent(anyones, signer, holder.did, tuple(answer["chain"]))
     calls = await possible(anyones, signer, granted, range(len(UNIVERSE)))
     assert await possible(anyones, signer, holder, calls) == calls
     leaf = anyones.payload(answer["chain"][0])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server.control.kin import REPO, key, root_of
+from server.control.chain_agents import REPO, key, root_of
 
 from nomos._io.signer import AsyncSigner
 from nomos._protocol import Call, Refused, Verified, Verify

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from readings import READABLE, UNREADABLE, rewritten
-from server.control.kin import NOW, REPO, Kin, fresh
+from server.control.chain_agents import NOW, REPO, ChainAgent, new_did
 
 from nomos._core.unverified import MAX_IDS
 from nomos._io.signer import AsyncSigner
@@ -47,12 +47,12 @@ async def plane(tmp_path: Path, counting: Any, open_plane: OpenPlane) -> AsyncIt
 
 
 @pytest.fixture
-async def root(plane: Plane, signer: AsyncSigner) -> Kin:
-    did = await fresh(signer)
+async def root(plane: Plane, signer: AsyncSigner) -> ChainAgent:
+    did = await new_did(signer)
     asked = {"command": LIST, "resource": dict(REPO), "agentDid": did, "ttlSeconds": 600}
     answer = (await plane.client.post("/v1/authorize", json=asked)).json()
     del plane.client.headers["authorization"]
-    return Kin(plane, signer, did, tuple(answer["chain"]))
+    return ChainAgent(plane, signer, did, tuple(answer["chain"]))
 
 
 async def sent(plane: Plane, token: str) -> tuple[int, str]:
@@ -65,14 +65,16 @@ async def sent(plane: Plane, token: str) -> tuple[int, str]:
 
 
 async def test_a_question_by_a_chain_is_verified_once_before_it_is_read(
-    counting: Counting, root: Kin
+    counting: Counting, root: ChainAgent
 ) -> None:
     counting.asked.clear()
     assert (await root.ask(LIST)).json()["decision"] == "allow"
     assert counting.asked == ["Verify", "Verify", "Delegate"], "who asks, what is asked, the answer"
 
 
-async def test_another_request_by_a_chain_is_verified_once(counting: Counting, root: Kin) -> None:
+async def test_another_request_by_a_chain_is_verified_once(
+    counting: Counting, root: ChainAgent
+) -> None:
     counting.asked.clear()
     assert (await root.request("GET", "/v1/approvals/env_none")).status_code == 404
     assert counting.asked == ["Verify"]
@@ -80,7 +82,7 @@ async def test_another_request_by_a_chain_is_verified_once(counting: Counting, r
 
 @pytest.mark.parametrize("name", [*READABLE, *UNREADABLE])
 async def test_text_that_the_binary_refuses_is_malformed(
-    plane: Plane, counting: Counting, root: Kin, name: str
+    plane: Plane, counting: Counting, root: ChainAgent, name: str
 ) -> None:
     token = await root.sign(LIST, {"resource": dict(REPO)})
     change = (READABLE | UNREADABLE)[name]
@@ -91,7 +93,7 @@ async def test_text_that_the_binary_refuses_is_malformed(
 
 @pytest.mark.parametrize("name", sorted({*READABLE, *UNREADABLE} - {"no list of links"}))
 async def test_a_link_that_the_binary_refuses_is_malformed(
-    plane: Plane, counting: Counting, root: Kin, name: str
+    plane: Plane, counting: Counting, root: ChainAgent, name: str
 ) -> None:
     change = (READABLE | UNREADABLE)[name]
     link = rewritten(root.chain[0], change)
@@ -102,7 +104,7 @@ async def test_a_link_that_the_binary_refuses_is_malformed(
 
 
 async def test_what_is_wrong_with_a_text_comes_before_where_its_root_is_from(
-    plane: Plane, signer: AsyncSigner, root: Kin
+    plane: Plane, signer: AsyncSigner, root: ChainAgent
 ) -> None:
     """And that before how long it lives."""
     here = plane.system.issuer_did.encode()
@@ -117,7 +119,7 @@ async def test_what_is_wrong_with_a_text_comes_before_where_its_root_is_from(
 
 
 async def test_a_token_that_names_too_many_others_is_not_looked_up(
-    plane: Plane, counting: Counting, root: Kin
+    plane: Plane, counting: Counting, root: ChainAgent
 ) -> None:
     names = ",".join(f'"{number}"' for number in range(MAX_IDS))
     lineage = f'"meta":{{"lineage":{{"invokedBy":[{names}]}},'.encode()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from server.control.kin import Kin, key
+from server.control.chain_agents import ChainAgent, key
 from server.control.people import decide
 
 from nomos._identifiers import cid_of
@@ -406,10 +406,10 @@ async def test_a_child_is_given_for_a_service_what_is_closed_with_all_that_it_ho
 ) -> None:
     parent, child = await key(signer, 0x61), await key(signer, 0x62)
     answer = await asked(plane, parent, command="/tickets/ticket", audience=...)
-    root = Kin(plane, signer, parent, tuple(answer["chain"]))
+    root = ChainAgent(plane, signer, parent, tuple(answer["chain"]))
     pinned = await root.fork(child, pol=[["==", ".resource.queue", "ops"]])
-    for kin in (await root.fork(child), pinned):
-        chain = {"agentDid": child, "delegatedChain": list(kin.chain)}
+    for one in (await root.fork(child), pinned):
+        chain = {"agentDid": child, "delegatedChain": list(one.chain)}
         found = await asked(plane, child, **READ, **chain, resource={"queue": "ops"})
         assert found["decision"] == "allow", found
         claims = plane.payload(found["chain"][0])
@@ -417,7 +417,7 @@ async def test_a_child_is_given_for_a_service_what_is_closed_with_all_that_it_ho
         assert claims["meta"]["lineage"]["depth"] == 1
         whole = ["==", ".resource", {"provider": "tickets", "queue": "ops"}]
         assert whole in claims["pol"]
-        assert (["==", ".resource.queue", "ops"] in claims["pol"]) is (kin is pinned)
+        assert (["==", ".resource.queue", "ops"] in claims["pol"]) is (one is pinned)
         denied = await asked(plane, child, **READ, **chain, resource={"queue": "hr"})
         assert denied["decision"] == "deny"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+from server.control.chain_agents import ChainAgent, cid, new_did
 from server.control.conftest import LIST, Plane
-from server.control.kin import Kin, cid, fresh
 from server.control.people import operator
 
 from nomos._io.signer import AsyncSigner
@@ -74,10 +74,14 @@ async def test_an_agent_whose_app_was_disabled_is_given_nothing(plane: Plane) ->
     assert not [row for row in await plane.receipts() if row.kind == "decision"]
 
 
-async def by_chain(plane: Plane, signer: AsyncSigner, key: dict[str, str]) -> tuple[Kin, str]:
+async def by_chain(
+    plane: Plane, signer: AsyncSigner, key: dict[str, str]
+) -> tuple[ChainAgent, str]:
     """An agent that was given a chain, and the invocation by which it asks `LIST`."""
-    did = await fresh(signer)
-    root = Kin(plane, signer, did, tuple((await plane.ask(key, agentDid=did)).json()["chain"]))
+    did = await new_did(signer)
+    root = ChainAgent(
+        plane, signer, did, tuple((await plane.ask(key, agentDid=did)).json()["chain"])
+    )
     return root, await root.sign(LIST["command"], {"resource": LIST["resource"]})
 
 

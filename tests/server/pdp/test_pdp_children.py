@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import store_access
-from server.pdp.kin import FILES, READ, WRITE, Member, file, line, root
+from server.pdp.unchecked_chains import FILES, READ, WRITE, ChainHolder, agent_chain, file, root
 
 from nomos.server.storage.shares import NonceShares
 
@@ -45,14 +45,14 @@ ALLOWED = (200, None, None)
 def test_a_chain_works_to_the_depth_limit_and_no_further(
     world: World, did: Did, depth: int
 ) -> None:
-    holder = line(world, did, depth)[-1]
+    holder = agent_chain(world, did, depth)[-1]
     assert told(holder.read("notes/f")) == ALLOWED
     said = holder.write("notes/f", "new")
     assert said.status_code == 200, said.text
     assert (world.folder / "notes/f").read_text() == "new"
     (world.folder / "notes/f").write_text("is read")
     if depth == 8:
-        deeper = holder.hand(did())
+        deeper = holder.delegate(did())
         assert told(deeper.read("notes/f"))[:2] == (401, "chain_too_deep")
 
 
@@ -60,13 +60,13 @@ def test_lineage_counts_towards_the_depth(world: World, did: Did) -> None:
     """A root that took the place of seven links leaves room for one."""
     lineage = {"root": did(), "invokedBy": [], "depth": 6}
     first = root(world, did(), meta={"lineage": lineage}, prf=["0" * 64] * 6)
-    second = first.hand(did(), FILES)
+    second = first.delegate(did(), FILES)
     assert told(second.read("notes/f")) == ALLOWED
-    assert told(second.hand(did()).read("notes/f"))[:2] == (401, "chain_too_deep")
+    assert told(second.delegate(did()).read("notes/f"))[:2] == (401, "chain_too_deep")
 
 
 def test_a_write_works_once_for_each_token_of_a_child(world: World, did: Did) -> None:
-    child = line(world, did, 2)[-1]
+    child = agent_chain(world, did, 2)[-1]
     token = child.token("notes/new", WRITE)
     for content, expected in (("first", 200), ("second", 401)):
         said = world.call("PUT", WRITE, token, json={"path": "notes/new", "content": content})
@@ -81,22 +81,22 @@ def test_an_app_that_uses_tokens_up_through_its_children_keeps_no_other_from_it(
     monkeypatch.setattr(world.store.store, "_shares", NonceShares(2))
     app = {"app_id": f"app_{'7' * 26}"}
     parent, other = root(world, did(), meta=app), root(world, did(), meta={"app_id": "app_other"})
-    written = [parent.hand(did(), FILES).write("notes/f", "is read") for _ in range(3)]
+    written = [parent.delegate(did(), FILES).write("notes/f", "is read") for _ in range(3)]
     assert [told(said) for said in written] == [ALLOWED, ALLOWED, (503, "unavailable", None)]
     assert "this app, with all its agents," in written[-1].text
-    assert told(other.hand(did(), FILES).write("notes/f", "is read")) == ALLOWED
+    assert told(other.delegate(did(), FILES).write("notes/f", "is read")) == ALLOWED
 
 
 def test_a_child_reads_within_what_it_was_handed(world: World, did: Did) -> None:
     parent = root(world, did())
-    child = parent.hand(did(), READ, "notes/a")
+    child = parent.delegate(did(), READ, "notes/a")
     assert told(child.read("notes/a/f")) == ALLOWED
     assert told(child.read("notes/f")) == (403, "resource_out_of_scope", 2)
     assert told(parent.read("notes/f")) == ALLOWED
 
 
 def test_a_link_without_a_constraint_inherits_that_of_its_parent(world: World, did: Did) -> None:
-    child = root(world, did(), path="notes/a").hand(did(), READ, None)
+    child = root(world, did(), path="notes/a").delegate(did(), READ, None)
     assert told(child.read("notes/a/f")) == ALLOWED
     assert told(child.read("notes/f")) == (403, "resource_out_of_scope", 2)
 
@@ -104,7 +104,7 @@ def test_a_link_without_a_constraint_inherits_that_of_its_parent(world: World, d
 def test_every_pol_of_every_link_holds(world: World, did: Did) -> None:
     """Narrowed by an ancestor to what it reads, a grandchild cannot write again."""
     narrow = [["==", ".cmd", READ]]
-    grandchild = root(world, did()).hand(did(), FILES, pol=narrow).hand(did(), FILES)
+    grandchild = root(world, did()).delegate(did(), FILES, pol=narrow).delegate(did(), FILES)
     assert told(grandchild.read("notes/f")) == ALLOWED
     assert told(grandchild.write("notes/f", "x")) == (403, "resource_out_of_scope", 1)
 
@@ -114,7 +114,7 @@ def test_a_pol_on_arguments_holds_even_where_the_child_does_not_sign_them(
 ) -> None:
     digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
     pol = [["==", ".args.content", {"sha256": digest}]]
-    child = root(world, did()).hand(did(), WRITE, pol=pol)
+    child = root(world, did()).delegate(did(), WRITE, pol=pol)
     signed = {"content": {"sha256": digest}}
     assert told(child.write("notes/f", "x", args=signed)) == ALLOWED
     assert told(child.write("notes/f", "y", args=signed)) == (403, "resource_mismatch", 2)
@@ -125,7 +125,7 @@ def test_a_pol_on_arguments_holds_even_where_the_child_does_not_sign_them(
 def test_a_prefix_is_for_the_commands_that_its_pol_lists(world: World, did: Did) -> None:
     listed = [["or", [["==", ".cmd", READ], ["==", ".cmd", "/filesystem/dir/list"]]]]
     agent = root(world, did(), "/filesystem", pol=listed)
-    for holder in (agent, agent.hand(did(), "/filesystem")):
+    for holder in (agent, agent.delegate(did(), "/filesystem")):
         assert told(holder.read("notes/f")) == ALLOWED
         assert told(holder.write("notes/f", "x")) == (403, "resource_out_of_scope", 0)
 
@@ -133,130 +133,132 @@ def test_a_prefix_is_for_the_commands_that_its_pol_lists(world: World, did: Did)
 # What a child tries
 
 
-def _expiring_later(parent: Member, did: Did) -> httpx.Response:
-    return parent.hand(did(), READ, "notes/a", ttl=301).read("notes/a/f")
+def _expiring_later(parent: ChainHolder, did: Did) -> httpx.Response:
+    return parent.delegate(did(), READ, "notes/a", ttl=301).read("notes/a/f")
 
 
-def _outliving_its_link(parent: Member, did: Did) -> httpx.Response:
-    return parent.hand(did(), READ, "notes/a", ttl=30).read("notes/a/f", ttl=31)
+def _outliving_its_link(parent: ChainHolder, did: Did) -> httpx.Response:
+    return parent.delegate(did(), READ, "notes/a", ttl=30).read("notes/a/f", ttl=31)
 
 
-def _without_the_middle(parent: Member, did: Did) -> httpx.Response:
-    child = parent.hand(did(), READ, "notes/a")
-    grandchild = child.hand(did(), READ, "notes/a")
+def _without_the_middle(parent: ChainHolder, did: Did) -> httpx.Response:
+    child = parent.delegate(did(), READ, "notes/a")
+    grandchild = child.delegate(did(), READ, "notes/a")
     return grandchild.read("notes/a/f", chain=[grandchild.chain[0], grandchild.chain[2]])
 
 
-def _without_the_root(parent: Member, did: Did) -> httpx.Response:
-    child = parent.hand(did(), READ, "notes/a")
+def _without_the_root(parent: ChainHolder, did: Did) -> httpx.Response:
+    child = parent.delegate(did(), READ, "notes/a")
     return child.read("notes/a/f", chain=child.chain[1:])
 
 
-def _without_the_root_in_its_own_name(parent: Member, did: Did) -> httpx.Response:
+def _without_the_root_in_its_own_name(parent: ChainHolder, did: Did) -> httpx.Response:
     """The parent plays the issuer."""
     to = did()
     own = parent.world.grant(READ, file("notes"), by=parent.did, to=to)
-    return Member(parent.world, to, (own,)).read("notes/f", root=parent.did)
+    return ChainHolder(parent.world, to, (own,)).read("notes/f", root=parent.did)
 
 
-def _without_the_last_link(parent: Member, did: Did) -> httpx.Response:
-    child = parent.hand(did(), READ, "notes/a")
+def _without_the_last_link(parent: ChainHolder, did: Did) -> httpx.Response:
+    child = parent.delegate(did(), READ, "notes/a")
     return child.read("notes/f", chain=child.chain[:-1])
 
 
-def _swapped(parent: Member, did: Did) -> httpx.Response:
-    grandchild = parent.hand(did(), READ, "notes/a").hand(did(), READ, "notes/a")
+def _swapped(parent: ChainHolder, did: Did) -> httpx.Response:
+    grandchild = parent.delegate(did(), READ, "notes/a").delegate(did(), READ, "notes/a")
     first, second, third = grandchild.chain
     return grandchild.read("notes/a/f", chain=[first, third, second])
 
 
-def _on_a_wider_root(parent: Member, did: Did) -> httpx.Response:
+def _on_a_wider_root(parent: ChainHolder, did: Did) -> httpx.Response:
     """Its own link, behind another root that was given to the same parent."""
-    child = parent.hand(did(), READ, "notes/a")
+    child = parent.delegate(did(), READ, "notes/a")
     wider = root(parent.world, parent.did, "/filesystem", None)
     return child.read("other/f", chain=[wider.chain[0], child.chain[1]])
 
 
-def _a_siblings(parent: Member, did: Did) -> httpx.Response:
-    sibling, child = parent.hand(did(), READ, "notes"), parent.hand(did(), READ, "notes/a")
+def _a_siblings(parent: ChainHolder, did: Did) -> httpx.Response:
+    sibling, child = parent.delegate(did(), READ, "notes"), parent.delegate(did(), READ, "notes/a")
     return child.read("notes/f", chain=sibling.chain)
 
 
-def _a_siblings_link_beneath_its_own(parent: Member, did: Did) -> httpx.Response:
-    sibling, child = parent.hand(did(), READ, "notes"), parent.hand(did(), READ, "notes/a")
+def _a_siblings_link_beneath_its_own(parent: ChainHolder, did: Did) -> httpx.Response:
+    sibling, child = parent.delegate(did(), READ, "notes"), parent.delegate(did(), READ, "notes/a")
     return child.read("notes/f", chain=[*child.chain, sibling.chain[1]])
 
 
-def _the_parents(parent: Member, did: Did) -> httpx.Response:
-    return parent.hand(did(), READ, "notes/a").read("notes/f", chain=parent.chain)
+def _the_parents(parent: ChainHolder, did: Did) -> httpx.Response:
+    return parent.delegate(did(), READ, "notes/a").read("notes/f", chain=parent.chain)
 
 
-def _no_chain(parent: Member, did: Did) -> httpx.Response:
-    return parent.hand(did(), READ, "notes/a").read("notes/a/f", chain=[])
+def _no_chain(parent: ChainHolder, did: Did) -> httpx.Response:
+    return parent.delegate(did(), READ, "notes/a").read("notes/a/f", chain=[])
 
 
-def _linked_elsewhere(parent: Member, did: Did) -> httpx.Response:
-    return parent.hand(did(), READ, "notes/a", prf=["0" * 64]).read("notes/a/f")
+def _linked_elsewhere(parent: ChainHolder, did: Did) -> httpx.Response:
+    return parent.delegate(did(), READ, "notes/a", prf=["0" * 64]).read("notes/a/f")
 
 
-def _by_itself(parent: Member, did: Did) -> httpx.Response:
+def _by_itself(parent: ChainHolder, did: Did) -> httpx.Response:
     """A link that the child signed for itself, as if it were the parent's."""
-    child = parent.hand(did(), READ, "notes/a")
+    child = parent.delegate(did(), READ, "notes/a")
     forged = parent.world.grant(READ, file("notes"), by=child.did, to=child.did, prf=[parent.cid])
     return child.read("notes/f", chain=[parent.chain[0], forged.jwt])
 
 
-def _of_another_subject(parent: Member, did: Did) -> httpx.Response:
-    return parent.hand(did(), READ, "notes/a").read("notes/a/f", root="agent")
+def _of_another_subject(parent: ChainHolder, did: Did) -> httpx.Response:
+    return parent.delegate(did(), READ, "notes/a").read("notes/a/f", root="agent")
 
 
-ATTACKS: dict[str, tuple[Callable[[Member, Did], httpx.Response], tuple[int, str, int | None]]] = {
+ATTACKS: dict[
+    str, tuple[Callable[[ChainHolder, Did], httpx.Response], tuple[int, str, int | None]]
+] = {
     "a wider command, signed": (
-        lambda parent, did: parent.hand(did(), READ, "notes/a").write("notes/a/f", "x"),
+        lambda parent, did: parent.delegate(did(), READ, "notes/a").write("notes/a/f", "x"),
         (401, "chain_attenuation_violation", 2),
     ),
     "a wider command, handed on": (
-        lambda parent, did: parent.hand(did(), READ).hand(did(), FILES).read("notes/a/f"),
+        lambda parent, did: parent.delegate(did(), READ).delegate(did(), FILES).read("notes/a/f"),
         (401, "chain_attenuation_violation", 2),
     ),
     "a command that only begins the same": (
-        lambda parent, did: parent.hand(did(), "/filesystem/files").read("notes/a/f"),
+        lambda parent, did: parent.delegate(did(), "/filesystem/files").read("notes/a/f"),
         (401, "chain_attenuation_violation", 1),
     ),
     "a wider resource, signed": (
-        lambda parent, did: parent.hand(did(), READ, "notes/a").read("notes/f"),
+        lambda parent, did: parent.delegate(did(), READ, "notes/a").read("notes/f"),
         (403, "resource_out_of_scope", 2),
     ),
     "a wider resource, handed on": (
         lambda parent, did: (
-            parent.hand(did(), READ, "notes/a").hand(did(), READ, "notes").read("notes/a/f")
+            parent.delegate(did(), READ, "notes/a").delegate(did(), READ, "notes").read("notes/a/f")
         ),
         (401, "chain_attenuation_violation", 2),
     ),
     "another resource, handed on": (
-        lambda parent, did: parent.hand(did(), READ, "other").read("other/f"),
+        lambda parent, did: parent.delegate(did(), READ, "other").read("other/f"),
         (401, "chain_attenuation_violation", 1),
     ),
     "a path that only begins the same": (
-        lambda parent, did: parent.hand(did(), READ, "notes2").read("notes2/f"),
+        lambda parent, did: parent.delegate(did(), READ, "notes2").read("notes2/f"),
         (401, "chain_attenuation_violation", 1),
     ),
     "a constraint dropped": (
         lambda parent, did: (
-            parent.hand(did(), READ, "notes/a").hand(did(), READ, None).read("notes/f")
+            parent.delegate(did(), READ, "notes/a").delegate(did(), READ, None).read("notes/f")
         ),
         (403, "resource_out_of_scope", 3),
     ),
     "an empty constraint": (
-        lambda parent, did: parent.hand(did(), READ, None, meta={"resource_constraint": {}}).read(
-            "notes/f"
-        ),
+        lambda parent, did: parent.delegate(
+            did(), READ, None, meta={"resource_constraint": {}}
+        ).read("notes/f"),
         (401, "chain_attenuation_violation", 1),
     ),
     "a later expiry, handed on": (_expiring_later, (401, "chain_attenuation_violation", 1)),
     "a later expiry, signed": (_outliving_its_link, (401, "chain_attenuation_violation", 2)),
     "an earlier beginning": (
-        lambda parent, did: parent.hand(
+        lambda parent, did: parent.delegate(
             did(), READ, "notes/a", nbf=int(parent.world.now) - 61
         ).read("notes/a/f"),
         (401, "chain_attenuation_violation", 1),
@@ -283,7 +285,7 @@ def test_a_child_cannot_do_more_than_it_was_given(world: World, did: Did, name: 
     assert told(attack(root(world, did()), did)) == expected
 
 
-def approved(world: World, did: str, path: str) -> Member:
+def approved(world: World, did: str, path: str) -> ChainHolder:
     meta = {
         "approval": {
             "id": "env_1123456789abcdefghjkmnpqrs",
@@ -298,7 +300,7 @@ def approved(world: World, did: str, path: str) -> Member:
 
 def test_a_parents_approval_is_not_handed_on(world: World, did: Did) -> None:
     parent = approved(world, did(), "careful/f")
-    child = parent.hand(did(), READ, "careful/f")
+    child = parent.delegate(did(), READ, "careful/f")
     assert told(child.read("careful/f")) == (401, "chain_invalid", 1)
     assert told(child.read("careful/f", chain=parent.chain)) == (401, "chain_invalid", 1)
     assert told(parent.read("careful/f")) == ALLOWED
@@ -306,7 +308,7 @@ def test_a_parents_approval_is_not_handed_on(world: World, did: Did) -> None:
 
 def test_a_child_cannot_write_an_approval_into_its_link(world: World, did: Did) -> None:
     meta = {"approval": {"id": "env_1", "fingerprint": "0" * 64, "roles": ["lead"]}}
-    child = root(world, did(), path=None).hand(did(), READ, "careful", meta=meta)
+    child = root(world, did(), path=None).delegate(did(), READ, "careful", meta=meta)
     assert told(child.read("careful/f")) == (403, "step_up_required", None)
 
 
@@ -316,12 +318,12 @@ def test_a_child_cannot_write_an_approval_into_its_link(world: World, did: Did) 
 def test_where_policy_asks_for_a_person_a_child_that_acts_offline_is_refused(
     world: World, did: Did
 ) -> None:
-    child = root(world, did(), path=None).hand(did(), READ, "careful")
+    child = root(world, did(), path=None).delegate(did(), READ, "careful")
     assert told(child.read("careful/f")) == (403, "step_up_required", None)
 
 
 def test_what_policy_forbids_no_chain_opens(world: World, did: Did) -> None:
-    child = root(world, did(), path=None).hand(did(), READ, None)
+    child = root(world, did(), path=None).delegate(did(), READ, None)
     assert told(child.read("secret/f")) == (403, "policy_denied", None)
     assert told(child.read("other/f")) == ALLOWED
 
@@ -333,7 +335,7 @@ def test_a_child_cannot_pass_for_a_root(world: World, did: Did) -> None:
     parent = root(world, did(), path=None)
     assert told(parent.read("roots/f")) == ALLOWED
     for meta in ({}, claims):
-        child = parent.hand(me, READ, "roots", meta=meta)
+        child = parent.delegate(me, READ, "roots", meta=meta)
         assert told(child.read("roots/f")) == (403, "policy_denied", None)
     again = root(world, did(), path=None, meta={"lineage": {"root": did(), "depth": 1}})
     assert told(again.read("roots/f")) == (403, "policy_denied", None)
@@ -346,8 +348,8 @@ def test_policy_sees_the_family(world: World, did: Did) -> None:
     bare = {"lineage": {"root": did(), "depth": 0, "swarmId": "crew"}}
     nameless, named = root(world, did(), path=None), root(world, did(), path=None, meta=crew)
     mine = {"lineage": {"root": did(), "depth": 0, "swarmId": label}}
-    impostor = nameless.hand(did(), READ, None, meta=mine)
-    child, other = named.hand(did(), READ, None), nameless.hand(did(), READ, None)
+    impostor = nameless.delegate(did(), READ, None, meta=mine)
+    child, other = named.delegate(did(), READ, None), nameless.delegate(did(), READ, None)
     assert told(named.read("crew/f")) == told(child.read("crew/f")) == ALLOWED
     unnamed = root(world, did(), path=None, meta=bare)
     for agent in (nameless, other, impostor, unnamed):
@@ -359,16 +361,18 @@ def test_policy_sees_the_family(world: World, did: Did) -> None:
 def test_policy_sees_every_ancestor(world: World, did: Did) -> None:
     stranger = world.dids["stranger"]
     world.dids = {**world.dids, stranger: stranger}
-    clean = root(world, did(), path=None).hand(did(), READ, None)
+    clean = root(world, did(), path=None).delegate(did(), READ, None)
     assert told(clean.read("clean/f")) == ALLOWED
     assert told(clean.read("pinned/f")) == (403, "policy_denied", None)
-    through = root(world, did(), path=None).hand(stranger, READ, None).hand(did(), READ, None)
+    through = (
+        root(world, did(), path=None).delegate(stranger, READ, None).delegate(did(), READ, None)
+    )
     assert told(through.read("clean/f")) == (403, "policy_denied", None)
     before = {"lineage": {"root": stranger, "invokedBy": [stranger], "depth": 1}}
     again = root(world, did(), path=None, meta=before)
     assert told(again.read("clean/f")) == (403, "policy_denied", None)
     pinned = root(world, stranger, path=None)
-    for agent in (pinned, pinned.hand(did(), READ, None), again.hand(did(), READ, None)):
+    for agent in (pinned, pinned.delegate(did(), READ, None), again.delegate(did(), READ, None)):
         assert told(agent.read("pinned/f")) == ALLOWED
 
 
@@ -378,8 +382,8 @@ def test_policy_sees_every_ancestor(world: World, did: Did) -> None:
 @pytest.mark.parametrize("what", ["root", "middle", "leaf", "root agent", "parent", "itself"])
 def test_a_revoked_branch_stops_and_its_sibling_goes_on(world: World, did: Did, what: str) -> None:
     first = root(world, did())
-    middle, sibling = first.hand(did(), FILES), first.hand(did(), FILES)
-    leaf = middle.hand(did(), READ, "notes/a")
+    middle, sibling = first.delegate(did(), FILES), first.delegate(did(), FILES)
+    leaf = middle.delegate(did(), READ, "notes/a")
     assert told(leaf.read("notes/a/f")) == told(sibling.read("notes/f")) == ALLOWED
     revoked = {
         "root": first.cid,
@@ -400,7 +404,7 @@ def test_a_revoked_branch_stops_and_its_sibling_goes_on(world: World, did: Did, 
 
 def test_a_link_lives_no_longer_than_it_says(world: World, did: Did) -> None:
     parent = root(world, did())
-    child = parent.hand(did(), READ, "notes/a", ttl=30)
+    child = parent.delegate(did(), READ, "notes/a", ttl=30)
     token = child.token("notes/a/f", ttl=30)
     world.now += 30
     said = world.call("GET", READ, token, params={"path": "notes/a/f"})
@@ -410,7 +414,7 @@ def test_a_link_lives_no_longer_than_it_says(world: World, did: Did) -> None:
 
 def test_signed_text_is_not_rewritten(world: World, did: Did) -> None:
     """A link whose text is changed is no longer its parent's."""
-    child = root(world, did()).hand(did(), READ, "notes/a")
+    child = root(world, did()).delegate(did(), READ, "notes/a")
     head, _, signature = child.chain[1].rpartition(".")
     broken: Any = f"{head}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
     said = child.read("notes/a/f", chain=[child.chain[0], broken])

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 import store_access
-from server.pdp.kin import APP, FILES, READ, RECEIPT, WRITE, Member, file, line, root
+from server.pdp.unchecked_chains import (
+    APP,
+    FILES,
+    READ,
+    RECEIPT,
+    WRITE,
+    ChainHolder,
+    agent_chain,
+    file,
+    root,
+)
 
 from nomos.audit.record import Record
 from nomos.server.pdp.context import PdpLimits
@@ -32,12 +42,12 @@ def notes(world: World) -> None:
         (world.folder / folder / "f").write_text("content")
 
 
-def family(world: World, of: Member, tenant: str = "acme") -> tuple[Record, ...]:
+def family(world: World, of: ChainHolder, tenant: str = "acme") -> tuple[Record, ...]:
     """All that is recorded of a family."""
     return world.run(world.store.store.swarms.records(tenant, of.did, 10_000)).found
 
 
-def links(world: World, of: Member) -> dict[str | None, Record]:
+def links(world: World, of: ChainHolder) -> dict[str | None, Record]:
     """The records of the family's links by their cids; there is one for each."""
     found = [row for row in family(world, of) if row.kind == "delegation"]
     assert len({row.cid for row in found}) == len(found)
@@ -54,7 +64,7 @@ def test_a_root_agent_leaves_no_links(world: World, did: Did) -> None:
 def test_a_link_is_recorded_when_it_is_first_used(world: World, did: Did) -> None:
     first = root(world, did())
     pol = [["==", ".cmd", READ]]
-    child = first.hand(did(), FILES, "notes/a", ttl=200, pol=pol)
+    child = first.delegate(did(), FILES, "notes/a", ttl=200, pol=pol)
     assert links(world, first) == {}
     (call,) = world.receipts(child.read("notes/a/f"))
     (link,) = links(world, first).values()
@@ -70,7 +80,7 @@ def test_a_link_is_recorded_when_it_is_first_used(world: World, did: Did) -> Non
 
 
 def test_each_link_is_led_to_by_the_one_before_it(world: World, did: Did) -> None:
-    members = line(world, did, 8)
+    members = agent_chain(world, did, 8)
     (call,) = world.receipts(members[-1].read("notes/f"))
     known = links(world, members[0])
     assert len(known) == 7
@@ -85,9 +95,9 @@ def test_each_link_is_led_to_by_the_one_before_it(world: World, did: Did) -> Non
 
 def test_a_link_that_inherits_its_constraint_is_recorded_with_it(world: World, did: Did) -> None:
     first = root(world, did(), path="notes/a")
-    child = first.hand(did(), READ, None)
-    grandchild = child.hand(did(), READ, "notes/a/f")
-    great = grandchild.hand(did(), READ, None)
+    child = first.delegate(did(), READ, None)
+    grandchild = child.delegate(did(), READ, "notes/a/f")
+    great = grandchild.delegate(did(), READ, None)
     great.read("notes/a/f")
     known = links(world, first)
     assert known[child.cid].resource == file("notes/a")
@@ -96,15 +106,15 @@ def test_a_link_that_inherits_its_constraint_is_recorded_with_it(world: World, d
 
 def test_a_link_of_no_constraint_at_all_has_no_resource(world: World, did: Did) -> None:
     first = root(world, did(), path=None)
-    child = first.hand(did(), READ, None)
+    child = first.delegate(did(), READ, None)
     child.read("notes/f")
     assert links(world, first)[child.cid].resource is None
 
 
 def test_what_was_recorded_is_not_recorded_again(world: World, did: Did) -> None:
     """Neither for more calls, nor for other branches, nor by a PDP that has just started."""
-    first, middle = line(world, did, 2)
-    one, other = middle.hand(did()), middle.hand(did())
+    first, middle = agent_chain(world, did, 2)
+    one, other = middle.delegate(did()), middle.delegate(did())
     for member in (middle, one, other, one):
         assert member.read("notes/f").status_code == 200
     known = links(world, first)
@@ -117,7 +127,7 @@ def test_what_was_recorded_is_not_recorded_again(world: World, did: Did) -> None
 
 
 def test_used_by_many_at_the_same_time_it_is_recorded_once(world: World, did: Did) -> None:
-    members = line(world, did, 5)
+    members = agent_chain(world, did, 5)
     holder = members[-1]
     tokens = [holder.token("notes/f") for _ in range(24)]
 
@@ -136,7 +146,7 @@ def test_used_by_many_at_the_same_time_it_is_recorded_once(world: World, did: Di
 def test_a_write_is_led_to_by_the_link_and_its_outcome_by_the_intent(
     world: World, did: Did
 ) -> None:
-    first, child = line(world, did, 2)
+    first, child = agent_chain(world, did, 2)
     intent, outcome = world.receipts(child.write("notes/f", "new"))
     (link,) = links(world, first).values()
     assert (intent.parent, outcome.parent) == (link.id, intent.id)
@@ -145,7 +155,7 @@ def test_a_write_is_led_to_by_the_link_and_its_outcome_by_the_intent(
 
 def test_a_child_that_policy_refuses_is_recorded_as_one(world: World, did: Did) -> None:
     first = root(world, did(), path=None)
-    child = first.hand(did(), READ, "careful")
+    child = first.delegate(did(), READ, "careful")
     (row,) = world.receipts(child.read("careful/f"))
     assert (row.reason, row.status) == ("step_up_required", 403)
     assert (row.agent, row.root) == (child.did, first.did)
@@ -159,7 +169,7 @@ def test_a_root_that_took_the_place_of_a_chain_keeps_the_family(world: World, di
     again = root(world, holder, meta={"lineage": lineage}, prf=["1" * 64, "2" * 64])
     (row,) = world.receipts(again.read("notes/f"))
     assert (row.agent, row.root, row.parent) == (holder, eldest, RECEIPT)
-    child = again.hand(did())
+    child = again.delegate(did())
     child.read("notes/f")
     link = links(world, replace(again, did=eldest))[child.cid]
     assert link.detail == {"by": holder, "depth": 2, "swarm": NIGHT}
@@ -177,7 +187,7 @@ def test_what_a_link_says_of_itself_is_not_recorded_as_true(world: World, did: D
         "receipt_id": "evt_9123456789abcdefghjkmnpqrs",
         "lineage": {"root": did(), "depth": 0, "swarmId": "mine"},
     }
-    child = first.hand(did(), READ, meta=claims)
+    child = first.delegate(did(), READ, meta=claims)
     (call,) = world.receipts(child.read("notes/f"))
     link = links(world, first)[child.cid]
     assert (link.app, link.root, link.parent) == (APP, first.did, RECEIPT)
@@ -189,14 +199,14 @@ def test_secrets_in_a_link_are_taken_out(world: World, did: Did) -> None:
     secret = "ghp_" + "a1B2" * 9
     first = root(world, did())
     pol = [["or", [["==", ".args.x", secret], ["==", ".cmd", READ]]]]
-    child = first.hand(did(), READ, f"notes/{secret}", pol=pol)
+    child = first.delegate(did(), READ, f"notes/{secret}", pol=pol)
     child.read(f"notes/{secret}")
     assert len(links(world, first)) == 1
     assert secret not in repr(family(world, first))
 
 
 def test_a_link_that_cannot_be_recorded_lets_nothing_through(world: World, did: Did) -> None:
-    _, child = line(world, did, 2)
+    _, child = agent_chain(world, did, 2)
     world.store.broken.add("note")
     token = child.token("notes/f", WRITE)
     body = {"path": "notes/f", "content": "new"}
@@ -214,7 +224,7 @@ def test_a_link_that_cannot_be_recorded_lets_nothing_through(world: World, did: 
 def test_who_tried_to_do_more_is_recorded_if_the_signatures_hold(world: World, did: Did) -> None:
     """With what led to it where only the use of the chain was wrong."""
     first = root(world, did())
-    child = first.hand(did(), READ, "notes/a")
+    child = first.delegate(did(), READ, "notes/a")
     (row,) = world.receipts(child.read("notes/f"))
     assert (row.decision, row.reason) == ("deny", "resource_out_of_scope")
     assert (row.agent, row.root, row.app) == (child.did, first.did, APP)
@@ -232,7 +242,7 @@ def test_who_tried_to_do_more_is_recorded_if_the_signatures_hold(world: World, d
 
 def test_a_chain_that_is_no_good_itself_leads_to_nothing(world: World, did: Did) -> None:
     first = root(world, did())
-    child = first.hand(did(), READ, "other")
+    child = first.delegate(did(), READ, "other")
     (row,) = world.receipts(child.read("other/f"))
     assert row.reason == "chain_attenuation_violation"
     assert (row.agent, row.root) == (child.did, first.did)
@@ -242,45 +252,45 @@ def test_a_chain_that_is_no_good_itself_leads_to_nothing(world: World, did: Did)
 
 def test_a_thief_is_recorded_as_itself(world: World, did: Did) -> None:
     """In the family whose chain it has; the chain's holder did nothing."""
-    first, child = line(world, did, 2)
-    thief = Member(world, did(), child.links)
+    first, child = agent_chain(world, did, 2)
+    thief = ChainHolder(world, did(), child.links)
     (row,) = world.receipts(thief.read("notes/f"))
     assert (row.reason, row.agent, row.root) == ("chain_invalid", thief.did, first.did)
     assert (row.parent, row.cid) == (None, None)
     assert links(world, first) == {}
 
 
-def later(child: Member, seconds: int) -> str:
+def later(child: ChainHolder, seconds: int) -> str:
     token = child.token("notes/f")
     child.world.now += seconds
     return token
 
 
-def revoked(child: Member) -> str:
+def revoked(child: ChainHolder) -> str:
     child.world.run(store_access.revoke(child.world.store.store, "acme", [child.cid]))
     return child.token("notes/f")
 
 
-def behind(child: Member) -> str:
+def behind(child: ChainHolder) -> str:
     child.world.view.age = 6
     return child.token("notes/f")
 
 
-def flipped(child: Member) -> str:
+def flipped(child: ChainHolder) -> str:
     head, _, signature = child.token("notes/f").rpartition(".")
     return f"{head}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
 
 
-def foreign(child: Member) -> str:
+def foreign(child: ChainHolder) -> str:
     link = child.world.grant(READ, file("notes/f"), by="other_issuer", to=child.did)
     return child.token("notes/f", chain=[link.jwt], root="other_issuer")
 
 
-def too_deep(child: Member) -> str:
+def too_deep(child: ChainHolder) -> str:
     return child.token("notes/f", chain=child.chain * 5)
 
 
-SIGNED: dict[str, Callable[[Member], str]] = {
+SIGNED: dict[str, Callable[[ChainHolder], str]] = {
     "expired": lambda child: later(child, 60),
     "not_yet_valid": lambda child: later(child, -61),
     "revoked": revoked,
@@ -289,7 +299,7 @@ SIGNED: dict[str, Callable[[Member], str]] = {
     "resource_mismatch": lambda child: child.token("notes/a/f"),
     "chain_invalid": lambda child: child.token("notes/f", chain=child.chain[:1]),
 }
-UNPROVEN: dict[str, Callable[[Member], str]] = {
+UNPROVEN: dict[str, Callable[[ChainHolder], str]] = {
     "malformed_ucan": lambda _: "abc.def.ghi",
     "bad_signature": flipped,
     "chain_too_deep": too_deep,
@@ -307,20 +317,20 @@ def refused(world: World, token: str) -> Record:
 
 @pytest.mark.parametrize("code", SIGNED)
 def test_what_is_signed_throughout_says_who_sent_it(world: World, did: Did, code: str) -> None:
-    first, child = line(world, did, 2)
+    first, child = agent_chain(world, did, 2)
     row = refused(world, SIGNED[code](child))
     assert (row.reason, row.agent, row.root) == (code, child.did, first.did)
 
 
 @pytest.mark.parametrize("code", UNPROVEN)
 def test_nothing_else_does(world: World, did: Did, code: str) -> None:
-    row = refused(world, UNPROVEN[code](line(world, did, 2)[1]))
+    row = refused(world, UNPROVEN[code](agent_chain(world, did, 2)[1]))
     assert (row.reason, row.agent, row.root, row.parent) == (code, None, None, None)
 
 
 def test_while_revocations_cannot_be_read_a_forgery_is_nobodys(world: World, did: Did) -> None:
     """Not to know who is revoked does not make a signature good."""
-    _, child = line(world, did, 2)
+    _, child = agent_chain(world, did, 2)
     world.store.broken.add("revoked")
     row = refused(world, flipped(child))
     assert (row.reason, row.agent, row.root) == ("bad_signature", None, None)
@@ -333,7 +343,7 @@ def test_while_revocations_cannot_be_read_a_forgery_is_nobodys(world: World, did
 
 def test_a_refused_token_is_recorded_though_its_links_cannot_be(world: World, did: Did) -> None:
     first = root(world, did())
-    child = first.hand(did(), READ, "notes/a")
+    child = first.delegate(did(), READ, "notes/a")
     world.store.broken.add("note")
     said = child.read("notes/f")
     assert (said.status_code, said.json()["error_code"]) == (403, "resource_out_of_scope")
@@ -359,7 +369,7 @@ def serve(world: World, gate: Gate, tokens: list[str]) -> None:
 
 def test_strangers_who_send_much_do_not_hide_what_a_child_tries(world: World, did: Did) -> None:
     first = root(world, did())
-    child = first.hand(did(), READ, "notes/a")
+    child = first.delegate(did(), READ, "notes/a")
     gate = Gate(replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=3)))
     serve(world, gate, ["a.b.c"] * 5)
     serve(world, gate, [child.token("notes/f") for _ in range(5)])

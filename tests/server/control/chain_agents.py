@@ -1,4 +1,4 @@
-"""Agents with keys of their own, what they hand on to each other, and how they ask with it."""
+"""Agents with keys of their own: they delegate to each other and ask with their chains."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ async def key(signer: AsyncSigner, number: int) -> str:
     return answer.key
 
 
-async def fresh(signer: AsyncSigner) -> str:
-    """The DID of an agent that nobody has heard of."""
+async def new_did(signer: AsyncSigner) -> str:
+    """The DID of an agent that is new to the server."""
     answer = await signer.ask(GenerateKey())
     assert isinstance(answer, GenerateKeyAnswer)
     return answer.key
@@ -50,7 +50,7 @@ def cid(token: str) -> str:
 
 
 @dataclass(frozen=True)
-class Kin:
+class ChainAgent:
     """An agent and the chain that it holds, root first."""
 
     plane: Plane = field(repr=False)
@@ -74,8 +74,10 @@ class Kin:
                 return dict(found)
         return {}
 
-    async def fork(self, did: str, /, *, meta: Mapping[str, Any] | None = None, **more: Any) -> Kin:
-        """Hand on to `did` what is held, with changes; nothing here checks that it is narrower."""
+    async def fork(
+        self, did: str, /, *, meta: Mapping[str, Any] | None = None, **more: Any
+    ) -> ChainAgent:
+        """Delegate to `did` what is held, with changes; attenuation is not checked here."""
         held = self.leaf
         claims = {
             "iss": self.did,
@@ -92,7 +94,7 @@ class Kin:
         payload = Delegation(**{**claims, **more})
         answer = await self.signer.ask(Delegate(key=self.did, payload=payload, allow_vacuous=True))
         assert isinstance(answer, Signed), answer
-        return Kin(self.plane, self.signer, did, (*self.chain, answer.jwt))
+        return ChainAgent(self.plane, self.signer, did, (*self.chain, answer.jwt))
 
     async def sign(self, cmd: str, args: Mapping[str, Any], **more: Any) -> str:
         """An invocation to the issuer of the root."""
@@ -170,19 +172,19 @@ class Kin:
 
 async def root_of(
     plane: Plane, signer: AsyncSigner, did: str, command: str = "/github", **more: Any
-) -> Kin:
+) -> ChainAgent:
     """An agent that the app asked for."""
     question = {"command": command, "resource": dict(REPO), "agentDid": did, **more}
     answer = (await plane.ask(**question)).json()
     assert answer["decision"] == "allow", answer
-    return Kin(plane, signer, did, tuple(answer["chain"]))
+    return ChainAgent(plane, signer, did, tuple(answer["chain"]))
 
 
-async def family(
+async def agent_chain(
     plane: Plane, signer: AsyncSigner, depth: int, command: str = "/github", **more: Any
-) -> Sequence[Kin]:
+) -> Sequence[ChainAgent]:
     """A root agent and its descendants, each with all that the one before it has."""
-    kin = [await root_of(plane, signer, await key(signer, 0x51), command, **more)]
+    agents = [await root_of(plane, signer, await key(signer, 0x51), command, **more)]
     for generation in range(1, depth):
-        kin.append(await kin[-1].fork(await key(signer, 0x51 + generation)))
-    return kin
+        agents.append(await agents[-1].fork(await key(signer, 0x51 + generation)))
+    return agents

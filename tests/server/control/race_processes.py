@@ -1,4 +1,4 @@
-"""What processes of their own do in races; each round begins for all of them together."""
+"""Functions of the processes in races; a barrier starts each round in all of them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ AT = 1_800_000_000
 
 
 def post_each(
-    port: int, key: str, bodies: Sequence[Mapping[str, Any]], start: Barrier, told: Queue[Any]
+    port: int, key: str, bodies: Sequence[Mapping[str, Any]], start: Barrier, results: Queue[Any]
 ) -> None:
-    """Post the body of each round to /v1/authorize; tell what came of all."""
+    """Post the body of each round to /v1/authorize; put the answers in `results`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     answers = []
@@ -36,11 +36,11 @@ def post_each(
         connection.request("POST", "/v1/authorize", json.dumps(body), headers)
         answers.append(json.loads(connection.getresponse().read()))
     connection.close()
-    told.put(answers)
+    results.put(answers)
 
 
 def draft(number: int, who: int) -> Envelope:
-    """A question, and the envelope that racer `who` would open for it."""
+    """A question, and the envelope that process `who` would open for it."""
     bound: dict[str, Any] = {
         "tenant": "default",
         "app": f"app_{number}",
@@ -63,7 +63,7 @@ def draft(number: int, who: int) -> Envelope:
     )
 
 
-def told_of(envelope: Envelope, record: str) -> AnswerRecord:
+def answer_record(envelope: Envelope, record: str) -> AnswerRecord:
     """What is written about an answer."""
     row = Record(record, "default", "decision", AT * 1000, envelope=envelope.id)
     stored = StoredAnswer("default", envelope.app, "", "0" * 64, record, "x", {}, AT)
@@ -77,11 +77,11 @@ async def open_each(folder: Path, who: int, rounds: int, start: Barrier) -> list
     for number in range(rounds):
         mine = draft(number, who)
 
-        def tell(standing: ApprovalLookup, mine: Envelope = mine) -> AnswerRecord:
-            return told_of(standing.envelope, mine.receipt_id)
+        def record(standing: ApprovalLookup, mine: Envelope = mine) -> AnswerRecord:
+            return answer_record(standing.envelope, mine.receipt_id)
 
         await asyncio.to_thread(start.wait, PATIENCE)
-        standing = await store.envelopes.ask(mine, tell, lambda *_: {})
+        standing = await store.envelopes.ask(mine, record, lambda *_: {})
         assert isinstance(standing, ApprovalLookup)
         found.append(standing.envelope.id)
     await store.close()
@@ -94,18 +94,22 @@ async def use_each(folder: Path, idents: Sequence[str], start: Barrier) -> list[
     used: list[object] = []
     for number, ident in enumerate(idents):
         envelope = replace(draft(number, 0), id=ident)
-        told = told_of(envelope, new_receipt_id(AT * 1000))
+        record = answer_record(envelope, new_receipt_id(AT * 1000))
         await asyncio.to_thread(start.wait, PATIENCE)
-        used.append(await store.envelopes.consume(ident, told, ()))
+        used.append(await store.envelopes.consume(ident, record, ()))
     await store.close()
     return used
 
 
-def opener(folder: Path, who: int, rounds: int, start: Barrier, told: Queue[Any]) -> None:
+def open_in_process(
+    folder: Path, who: int, rounds: int, start: Barrier, results: Queue[Any]
+) -> None:
     """Ask one question in each round."""
-    told.put(asyncio.run(open_each(folder, who, rounds, start)))
+    results.put(asyncio.run(open_each(folder, who, rounds, start)))
 
 
-def user(folder: Path, who: int, idents: list[str], start: Barrier, told: Queue[Any]) -> None:
+def use_in_process(
+    folder: Path, who: int, idents: list[str], start: Barrier, results: Queue[Any]
+) -> None:
     """Use one approval in each round."""
-    told.put(asyncio.run(use_each(folder, idents, start)))
+    results.put(asyncio.run(use_each(folder, idents, start)))

@@ -1,4 +1,4 @@
-"""A family of agents, and what its members try: chains signed by hand, honest or not."""
+"""Agents of one chain and their attempts: delegations that are signed without a check."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def file(path: str) -> dict[str, str]:
 
 
 @dataclass
-class Member:
+class ChainHolder:
     """An agent and the delegations that it holds, root first."""
 
     world: World
@@ -40,13 +40,15 @@ class Member:
     def cid(self) -> str:
         return self.links[-1].cid
 
-    def hand(self, to: str, command: str = READ, path: str | None = "notes", **more: Any) -> Member:
-        """Hand on whatever is asked, checked by nobody, as a hostile parent can."""
+    def delegate(
+        self, to: str, command: str = READ, path: str | None = "notes", **more: Any
+    ) -> ChainHolder:
+        """Delegate without any check, as a hostile parent can."""
         resource = None if path is None else file(path)
         link = self.world.grant(
             command, resource, by=self.did, to=to, **{"prf": [self.cid], **more}
         )
-        return Member(self.world, to, (*self.links, link))
+        return ChainHolder(self.world, to, (*self.links, link))
 
     def token(
         self, path: str, command: str = READ, *, chain: Sequence[str] | None = None, **more: Any
@@ -72,18 +74,18 @@ def root(
     *,
     meta: Mapping[str, Any] | None = None,
     **more: Any,
-) -> Member:
-    """An agent that the issuer gave something to."""
+) -> ChainHolder:
+    """An agent that holds a root of the issuer."""
     named = {"app_id": APP, "receipt_id": RECEIPT, **(meta or {})}
     resource = None if path is None else file(path)
-    return Member(world, did, (world.grant(command, resource, to=did, meta=named, **more),))
+    return ChainHolder(world, did, (world.grant(command, resource, to=did, meta=named, **more),))
 
 
-def line(world: World, did: Callable[[], str], depth: int, **more: Any) -> list[Member]:
-    """`depth` agents, each of which was given all that the one before it has."""
+def agent_chain(world: World, did: Callable[[], str], depth: int, **more: Any) -> list[ChainHolder]:
+    """`depth` agents, each with all that the one before it has."""
     first = root(world, did(), **more)
     return list(
         itertools.accumulate(
-            range(1, depth), lambda held, _: held.hand(did(), FILES), initial=first
+            range(1, depth), lambda held, _: held.delegate(did(), FILES), initial=first
         )
     )

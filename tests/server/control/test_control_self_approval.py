@@ -1,4 +1,4 @@
-"""Ways around the person who should decide, all of them shut."""
+"""Attempts to approve without the operator who should decide: all fail."""
 
 from __future__ import annotations
 
