@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from revoking import show
-from services import api_key, cid, register, told
+from services import api_key, cid, register, result_of
 from standalone import Plane, Wire, until
 
 from nomos import Verifier
@@ -49,26 +49,26 @@ def rounds(plane: Plane, verifier: Verifier) -> list[float]:
 
 
 def once(plane: Plane, verifier: Verifier, grant: dict[str, Any]) -> float:
-    assert told(verifier, grant) == "allowed"
+    assert result_of(verifier, grant) == "allowed"
     began = time.perf_counter()
     plane.revoke(cid(grant))
-    until(lambda: told(verifier, grant) == "revoked", 10)
+    until(lambda: result_of(verifier, grant) == "revoked", 10)
     return time.perf_counter() - began
 
 
 def cut(plane: Plane, wire: Wire, verifier: Verifier) -> tuple[float, float]:
     """Cut the wire and revoke; the seconds to no token, and from the mending to the truth."""
     grant = plane.grant(verifier.audience)
-    assert told(verifier, grant) == "allowed"
+    assert result_of(verifier, grant) == "allowed"
     began = time.perf_counter()
     wire.cut()
     plane.revoke(cid(grant))
-    stopped = until(lambda: told(verifier, grant) == "revocations_stale", 10)
+    stopped = until(lambda: result_of(verifier, grant) == "revocations_stale", 10)
     while time.perf_counter() - began < CUT_SECONDS:
-        assert told(verifier, grant) == "revocations_stale", "a token was accepted"
+        assert result_of(verifier, grant) == "revocations_stale", "a token was accepted"
         time.sleep(0.05)
     wire.mend()
-    return stopped, until(lambda: told(verifier, grant) == "revoked", 10)
+    return stopped, until(lambda: result_of(verifier, grant) == "revoked", 10)
 
 
 if __name__ == "__main__":

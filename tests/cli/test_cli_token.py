@@ -23,12 +23,12 @@ from cli.token_world import (
     ROOT,
     TOKEN,
     child,
+    json_output,
     nomos,
     process,
     root,
     seen,
     terminal,
-    told,
     use,
 )
 from prepared import INSTALLED
@@ -87,11 +87,11 @@ def test_an_invocation_is_drawn_with_its_chain() -> None:
 def test_it_says_that_nothing_was_verified() -> None:
     done = nomos("inspect")
     assert "not verified  no issuer is trusted here" in done.stdout
-    assert told("inspect")["verified"] is False
+    assert json_output("inspect")["verified"] is False
 
 
 def test_json_has_everything_in_full() -> None:
-    found = told("inspect")
+    found = json_output("inspect")
     assert (found["kind"], found["holds"]) == ("invocation", True)
     first, second, last = found["hops"]
     assert [hop["hop"] for hop in found["hops"]] == [0, 1, 2]
@@ -149,7 +149,7 @@ def test_much_is_cut_for_people_and_whole_in_json() -> None:
     shown = nomos("inspect", stdin=token).stdout
     assert "and 8 more: --json shows them" in shown
     assert "a12 is 12" not in shown
-    assert len(told("inspect", stdin=token)["hops"][0]["policies"]) == 20
+    assert len(json_output("inspect", stdin=token)["hops"][0]["policies"]) == 20
 
 
 # What is wrong
@@ -221,7 +221,7 @@ def test_everything_that_is_wrong_is_found_at_its_link(name: str) -> None:
     done = nomos("inspect", stdin=text)
     assert done.exit_code == 1
     assert "✗ every verifier rejects this token: " in done.stdout
-    found = told("inspect", stdin=text)
+    found = json_output("inspect", stdin=text)
     assert codes(found) == findings
     assert found["holds"] is False
 
@@ -242,8 +242,8 @@ def test_a_policy_is_broken_at_the_hop_that_a_verifier_names() -> None:
     assert "(found with hop 2)" in shown
     assert "✗ every verifier rejects this token: resource_out_of_scope at hop 0\n" in shown
     terms = ("--issuer", ISSUER.did, "--audience", SERVICE.did)
-    verdict = told("verify", *terms, stdin=token)
-    looked = told("inspect", stdin=token)
+    verdict = json_output("verify", *terms, stdin=token)
+    looked = json_output("inspect", stdin=token)
     (finding,) = looked["hops"][verdict["hop"]]["findings"]
     assert (finding["field"], verdict["field"], verdict["hop"]) == ("pol[1]", "pol[1]", 0)
     assert finding["message"].startswith(verdict["message"])
@@ -255,7 +255,7 @@ def test_times_that_were_compared_have_their_dates() -> None:
     shown = nomos("inspect", stdin=BROKEN["later end"][0]).stdout
     assert re.search(r"wanted +at most \d{10} \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\)\n", shown)
     assert re.search(r"found +\d{10} \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\)\n", shown)
-    (finding,) = told("inspect", stdin=BROKEN["later end"][0])["hops"][1]["findings"]
+    (finding,) = json_output("inspect", stdin=BROKEN["later end"][0])["hops"][1]["findings"]
     assert finding["found"] == str(NOW + 9000)
 
 
@@ -294,7 +294,7 @@ def test_what_is_no_token_cannot_be_read(name: str, command: str) -> None:
 def test_what_follows_a_broken_link_is_said_not_to_be_known() -> None:
     text = json.dumps([with_signature(ROOT, flip), CHILD])
     assert "not checked, because of the problem above" in nomos("inspect", stdin=text).stdout
-    first, second = told("inspect", stdin=text)["hops"]
+    first, second = json_output("inspect", stdin=text)["hops"]
     assert (first["signature"], second["signature"], second["checked"]) == ("bad", "good", False)
 
 
@@ -303,8 +303,8 @@ def test_links_may_name_their_subject() -> None:
     links = json.dumps([first, child(first, sub=ISSUER.did)])
     assert nomos("inspect", stdin=links).exit_code == 0
     other = json.dumps([first, child(first, sub=PLANNER.did)])
-    assert codes(told("inspect", stdin=other)) == [(1, "chain_invalid")]
-    assert codes(told("inspect", stdin=root(sub=PLANNER.did))) == [(0, "chain_invalid")]
+    assert codes(json_output("inspect", stdin=other)) == [(1, "chain_invalid")]
+    assert codes(json_output("inspect", stdin=root(sub=PLANNER.did))) == [(0, "chain_invalid")]
 
 
 def test_without_the_binary_there_is_no_answer() -> None:
@@ -576,6 +576,6 @@ def test_what_is_wrong_is_what_a_verifier_says_first(tmp_path: Path) -> None:
         whom = RESEARCHER.did if text[0] == "[" else SERVICE.did
         if text.partition(".")[0] == ROOT.partition(".")[0]:
             whom = PLANNER.did
-        verdict = told("verify", *terms, whom, stdin=text)
+        verdict = json_output("verify", *terms, whom, stdin=text)
         assert verdict["verified"] is False, name
         assert verdict["code"] in {code for _, code in findings}, name

@@ -21,12 +21,12 @@ from cli.token_world import (
     TERMS,
     TOKEN,
     child,
+    json_output,
     nomos,
     process,
     root,
     seen,
     terminal,
-    told,
     use,
 )
 from vectors.forge import (
@@ -77,7 +77,7 @@ def test_a_good_token_is_verified_and_says_what_it_proves() -> None:
     assert done.stdout.splitlines()[0] == "✓ verified  the invocation is valid"
     for part in ("/github/issue/list", 'state = "open"', RESEARCHER.did, ISSUER.did, "evt_01jb"):
         assert part in done.stdout
-    found = told("verify", *TERMS, *CALL)
+    found = json_output("verify", *TERMS, *CALL)
     assert (found["verified"], found["kind"]) == (True, "invocation")
     assert (found["agent"], found["root"], found["depth"]) == (RESEARCHER.did, ISSUER.did, 2)
     assert (found["resource"], found["args"]) == (RESOURCE, {"state": "open"})
@@ -85,13 +85,16 @@ def test_a_good_token_is_verified_and_says_what_it_proves() -> None:
 
 
 def test_no_claim_is_made_about_replay() -> None:
-    assert told("verify", *TERMS, *CALL)["not_checked"] == [REPLAY, REVOCATIONS]
+    assert json_output("verify", *TERMS, *CALL)["not_checked"] == [REPLAY, REVOCATIONS]
     # Asked twice, even about a write: nothing is used up, so it holds twice.
     write = invocation(
         PLANNER, [root(pol=[])], cmd="/github/issue/create", iat=NOW - 60, exp=NOW + 2300
     )
     for _ in range(2):
-        assert told("verify", *TERMS, stdin=sign(INVOCATION, write, PLANNER))["verified"] is True
+        assert (
+            json_output("verify", *TERMS, stdin=sign(INVOCATION, write, PLANNER))["verified"]
+            is True
+        )
     assert REPLAY in nomos("verify", *TERMS).stdout
 
 
@@ -102,12 +105,12 @@ def test_the_headline_claims_no_more_than_was_looked_at() -> None:
 
 
 def test_what_nobody_asked_is_said_to_be_unknown() -> None:
-    assert told("verify", *TERMS)["not_checked"] == [
+    assert json_output("verify", *TERMS)["not_checked"] == [
         REPLAY,
         REVOCATIONS,
         "a call: pass --command and --resource to check one",
     ]
-    assert told("verify", *TERMS, *CALL, "--revoked", "x")["not_checked"] == [REPLAY]
+    assert json_output("verify", *TERMS, *CALL, "--revoked", "x")["not_checked"] == [REPLAY]
 
 
 def _refused() -> dict[str, tuple[str, list[str], dict[str, Any]]]:
@@ -205,7 +208,7 @@ def at_any_second(text: str) -> str:
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refusal_has_code_hop_field_and_fix(name: str) -> None:
     text, options, said = REFUSED[name]
-    found = told("verify", *options, stdin=text)
+    found = json_output("verify", *options, stdin=text)
     assert found["verified"] is False
     assert {key: found.get(key) for key in said} == said
     assert found["message"]
@@ -220,20 +223,20 @@ def test_a_refusal_has_code_hop_field_and_fix(name: str) -> None:
 
 
 def test_a_chain_that_is_not_for_a_service_is_said_to_be_a_chain() -> None:
-    found = told("verify", *TERMS, stdin=CHAIN)
+    found = json_output("verify", *TERMS, stdin=CHAIN)
     assert "the chain is held by another DID than --audience" in found["message"]
     assert found["fix"].startswith("set --audience to the DID of the chain's holder, or send an ")
-    holder = told("verify", *TERMS, stdin=ROOT)["found"]
+    holder = json_output("verify", *TERMS, stdin=ROOT)["found"]
     assert holder == f'"{PLANNER.did}"'
     # An invocation for another service is another matter.
     elsewhere = ("--issuer", ISSUER.did, "--audience", STRANGER.did)
-    assert "`audience=`" in told("verify", *elsewhere)["fix"]
+    assert "`audience=`" in json_output("verify", *elsewhere)["fix"]
 
 
 def test_times_that_were_compared_have_their_dates() -> None:
     text, options, _ = REFUSED["an expired root"]
     date = f"{datetime.fromtimestamp(NOW - 1, UTC):%Y-%m-%d %H:%M:%S}Z"
-    assert told("verify", *options, stdin=text)["found"] == str(NOW - 1)
+    assert json_output("verify", *options, stdin=text)["found"] == str(NOW - 1)
     for command in ("verify", "why"):
         shown = nomos(command, *options, stdin=text).stdout
         assert re.search(rf"found +{NOW - 1} \({date}\)\n", shown)
@@ -258,16 +261,16 @@ def test_a_verdict_is_that_of_the_verifier() -> None:
             call["args"] = json.loads(given.get("--args", "{}"))
         with pytest.raises(Denied) as denied:
             verifier.verify(text, **call)
-        assert denied.value.code == told("verify", *options, stdin=text)["code"], name
+        assert denied.value.code == json_output("verify", *options, stdin=text)["code"], name
 
 
 def test_a_chain_is_verified_for_its_holder() -> None:
-    found = told("verify", *HOLDER, stdin=CHAIN)
+    found = json_output("verify", *HOLDER, stdin=CHAIN)
     assert (found["verified"], found["kind"], found["agent"]) == (True, "chain", RESEARCHER.did)
     assert REPLAY not in found["not_checked"]
     assert "its policies" in found["not_checked"][1]
     within = (*HOLDER, "--command", "/github/issue/list", "--resource", json.dumps(RESOURCE))
-    assert told("verify", *within, stdin=CHAIN)["verified"] is True
+    assert json_output("verify", *within, stdin=CHAIN)["verified"] is True
     shown = nomos("verify", *HOLDER, stdin=CHAIN).stdout
     assert shown.startswith("✓ valid  the chain is valid; no call was checked\n")
     shown = nomos("verify", *within, stdin=CHAIN).stdout
@@ -277,8 +280,8 @@ def test_a_chain_is_verified_for_its_holder() -> None:
 def test_a_chain_falls_with_the_app_that_it_was_granted_to() -> None:
     link = root(meta={"app_id": "app_1"})
     holder = ("--issuer", ISSUER.did, "--audience", PLANNER.did)
-    assert told("verify", *holder, "--revoked", "app_2", stdin=link)["verified"] is True
-    assert told("verify", *holder, "--revoked", "app_1", stdin=link)["code"] == "revoked"
+    assert json_output("verify", *holder, "--revoked", "app_2", stdin=link)["verified"] is True
+    assert json_output("verify", *holder, "--revoked", "app_1", stdin=link)["code"] == "revoked"
 
 
 def test_one_of_several_chains_that_fails_is_a_failure() -> None:
@@ -291,21 +294,21 @@ def test_one_of_several_chains_that_fails_is_a_failure() -> None:
 
 def test_several_issuers_and_revocations_may_be_named() -> None:
     more = ("--issuer", STRANGER.did, "--revoked", "env_1", "--revoked", cid("x"))
-    assert told("verify", *TERMS, *more)["verified"] is True
+    assert json_output("verify", *TERMS, *more)["verified"] is True
     assert "2 revoked given by --revoked" in nomos("verify", *TERMS, *more).stdout
 
 
 def test_leeway_forgives_clocks() -> None:
     token = use([ROOT, CHILD], exp=NOW + 10)
     at = ("--at", datetime.fromtimestamp(NOW + 30, UTC).isoformat())
-    assert told("verify", *TERMS, *at, stdin=token)["code"] == "expired"
-    assert told("verify", *TERMS, *at, "--leeway", "60", stdin=token)["verified"] is True
+    assert json_output("verify", *TERMS, *at, stdin=token)["code"] == "expired"
+    assert json_output("verify", *TERMS, *at, "--leeway", "60", stdin=token)["verified"] is True
 
 
 def test_unlinked_links_are_accepted_when_told_to() -> None:
     token = use([ROOT, child(ROOT, prf=...)])
-    assert told("verify", *TERMS, stdin=token)["code"] == "chain_invalid"
-    assert told("verify", *TERMS, "--allow-missing-prf", stdin=token)["verified"] is True
+    assert json_output("verify", *TERMS, stdin=token)["code"] == "chain_invalid"
+    assert json_output("verify", *TERMS, "--allow-missing-prf", stdin=token)["verified"] is True
 
 
 # Receipts
@@ -313,7 +316,7 @@ def test_unlinked_links_are_accepted_when_told_to() -> None:
 
 def test_a_receipt_is_verified_for_who_trusts_its_signer(receipts: tuple[str, str]) -> None:
     allowed, refused = receipts
-    found = told("verify", "--issuer", SERVICE.did, stdin=allowed)
+    found = json_output("verify", "--issuer", SERVICE.did, stdin=allowed)
     assert (found["kind"], found["verified"]) == ("receipt", True)
     assert (found["receipt"]["outcome"], found["receipt"]["invocation"]) == ("allow", cid(TOKEN))
     assert (found["genuine"], found["allowed"]) == (True, True)
@@ -324,7 +327,7 @@ def test_a_receipt_is_verified_for_who_trusts_its_signer(receipts: tuple[str, st
     shown = process("verify", "--issuer", SERVICE.did, stdin=refused)
     assert shown.returncode == 1
     assert shown.stdout.startswith(f"! genuine  {signed} denied\n")
-    found = told("verify", "--issuer", SERVICE.did, stdin=refused)
+    found = json_output("verify", "--issuer", SERVICE.did, stdin=refused)
     assert (found["genuine"], found["allowed"], found["verified"]) == (True, False, False)
     assert "code" not in found
     assert "resource_mismatch (hop 2)" in shown.stdout
@@ -338,7 +341,7 @@ def test_what_a_receipt_of_a_refusal_exits_with_is_in_the_help() -> None:
 
 def test_a_receipt_is_held_to_a_service_and_a_call(receipts: tuple[str, str]) -> None:
     terms = ("--issuer", SERVICE.did, "--audience", SERVICE.did)
-    assert told("verify", *terms, *CALL, stdin=receipts[0])["verified"] is True
+    assert json_output("verify", *terms, *CALL, stdin=receipts[0])["verified"] is True
     for wrong, code, field in (
         (["--audience", STRANGER.did], "audience_mismatch", "service"),
         (["--command", "/github/issue/get", "--resource", "{}"], "resource_mismatch", "cmd"),
@@ -350,18 +353,18 @@ def test_a_receipt_is_held_to_a_service_and_a_call(receipts: tuple[str, str]) ->
         ([*CALL[:4], "--args", '{"state":"closed"}'], "resource_mismatch", "args_hash"),
         ([*CALL[:2], "--resource", "{}"], "resource_mismatch", "resource_hash"),
     ):
-        found = told("verify", "--issuer", SERVICE.did, *wrong, stdin=receipts[0])
+        found = json_output("verify", "--issuer", SERVICE.did, *wrong, stdin=receipts[0])
         assert (found["verified"], found["code"], found["field"]) == (False, code, field)
         assert (found["genuine"], found["allowed"]) == (True, True)
 
 
 def test_a_receipt_by_another_or_changed_is_refused(receipts: tuple[str, str]) -> None:
-    found = told("verify", "--issuer", ISSUER.did, stdin=receipts[0])
+    found = json_output("verify", "--issuer", ISSUER.did, stdin=receipts[0])
     assert (found["code"], found["verified"]) == ("untrusted_issuer", False)
     assert (found["genuine"], found["allowed"]) == (False, False)
     forged = with_signature(receipts[0], flip)
-    assert told("verify", "--issuer", SERVICE.did, stdin=forged)["code"] == "bad_signature"
-    looked = told("inspect", stdin=forged)
+    assert json_output("verify", "--issuer", SERVICE.did, stdin=forged)["code"] == "bad_signature"
+    looked = json_output("inspect", stdin=forged)
     assert (looked["holds"], looked["findings"][0]["code"]) == (False, "bad_signature")
 
 
@@ -370,7 +373,7 @@ def test_a_receipt_is_looked_at_without_trust(receipts: tuple[str, str]) -> None
     assert done.exit_code == 0
     assert "✓ the signature is by the key that the receipt names" in done.stdout
     assert "not verified  no issuer is trusted here" in done.stdout
-    assert told("inspect", stdin=receipts[1])["receipt"]["outcome"] == "resource_mismatch"
+    assert json_output("inspect", stdin=receipts[1])["receipt"]["outcome"] == "resource_mismatch"
 
 
 # The whole story
@@ -389,7 +392,7 @@ def test_why_is_what_the_verifier_says() -> None:
     )
     unknown = f"  skipped  {REPLAY}\n           {REVOCATIONS}\n"
     assert (done.returncode, done.stdout) == (0, f"{text}\n{unknown}")
-    assert told("why", *TERMS, *CALL, "--at", NOW)["text"] == text
+    assert json_output("why", *TERMS, *CALL, "--at", NOW)["text"] == text
 
 
 def test_why_tells_of_a_refusal_and_exits_with_one() -> None:
@@ -410,7 +413,7 @@ def test_why_of_a_chain_tells_its_story_too() -> None:
         f"The chain is valid; no call was checked.\n  skipped  {REVOCATIONS}\n",
     ):
         assert part in done.stdout
-    assert told("why", *HOLDER, "--at", NOW, stdin=CHAIN)["text"] in done.stdout
+    assert json_output("why", *HOLDER, "--at", NOW, stdin=CHAIN)["text"] in done.stdout
     call = ("--command", "/github/issue/list", "--resource", json.dumps(RESOURCE))
     shown = nomos("why", *HOLDER, *call, stdin=CHAIN).stdout
     assert "The chain is valid and covers the call; its policies were not evaluated" in shown
@@ -443,21 +446,23 @@ def test_a_call_without_its_arguments_is_told_how_to_give_them() -> None:
     refused = nomos("verify", *TERMS, *CALL[:4])
     assert refused.exit_code == 1
     assert f'field    args.state\n  found    "open"\n  fix      {fix}\n' in refused.stdout
-    found = told("verify", *TERMS, *CALL[:4])
+    found = json_output("verify", *TERMS, *CALL[:4])
     assert (found["code"], found["field"], found["fix"]) == ("resource_mismatch", "args.state", fix)
     assert f": {fix}\n" in nomos("why", *TERMS, *CALL[:4]).stdout
-    assert fix in told("why", *TERMS, *CALL[:4])["text"]
+    assert fix in json_output("why", *TERMS, *CALL[:4])["text"]
     # Whoever gave other ones, or another resource, knows of the option.
-    other = told("verify", *TERMS, *CALL[:4], "--args", '{"state": "closed"}')
+    other = json_output("verify", *TERMS, *CALL[:4], "--args", '{"state": "closed"}')
     assert (other["field"], "--args" in other["fix"]) == ("args.state", False)
-    elsewhere = told("verify", *TERMS, *CALL[:2], "--resource", '{"owner": "acme", "repo": "b"}')
+    elsewhere = json_output(
+        "verify", *TERMS, *CALL[:2], "--resource", '{"owner": "acme", "repo": "b"}'
+    )
     assert (elsewhere["field"], "--args" in elsewhere["fix"]) == ("args.resource", False)
 
 
 def test_a_call_that_no_token_can_be_for_is_refused_of_a_chain_too() -> None:
     call = ("--command", "/github/issue/list", "--resource", '{"owner": 5}')
     for terms, token in ((TERMS, TOKEN), (HOLDER, CHAIN)):
-        found = told("verify", *terms, *call, stdin=token)
+        found = json_output("verify", *terms, *call, stdin=token)
         assert (found["code"], found["field"]) == ("resource_mismatch", "resource.owner")
 
 
@@ -554,7 +559,7 @@ def test_a_control_planes_feed_is_asked(guard: AuthGuard, tmp_path: Path) -> Non
     assert f"checked  the feed of {guard.control_plane_url}" in good.stdout
     assert REVOCATIONS not in good.stdout
     guard.revoke(grant)
-    found = told("verify", *terms, stdin=str(grant.ucan))
+    found = json_output("verify", *terms, stdin=str(grant.ucan))
     assert (found["verified"], found["code"]) == (False, "revoked")
 
 
@@ -610,7 +615,7 @@ def test_a_receipt_needs_no_feed(receipts: tuple[str, str]) -> None:
     assert good.exit_code == 0, good.output
     assert f"skipped  revocations: {unknown}\n" in good.stdout
     assert "checked  " not in good.stdout
-    assert unknown in told("verify", *terms, stdin=receipts[0])["not_checked"][0]
+    assert unknown in json_output("verify", *terms, stdin=receipts[0])["not_checked"][0]
     revoked = nomos("verify", "--issuer", SERVICE.did, "--revoked", "evt_1", stdin=receipts[0])
     assert "--revoked was not used" in revoked.stdout
     assert "checked  " not in revoked.stdout

@@ -85,7 +85,7 @@ def nomos(*args: object, stdin: str | bytes = TOKEN, **environ: str) -> Result:
     return run.invoke(app, ["token", *map(str, args)], input=stdin, env=environ)
 
 
-def told(*args: object, stdin: str | bytes = TOKEN) -> dict[str, Any]:
+def json_output(*args: object, stdin: str | bytes = TOKEN) -> dict[str, Any]:
     """What `--json` says."""
     result = nomos(*args, "--json", stdin=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

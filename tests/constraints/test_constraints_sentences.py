@@ -33,7 +33,7 @@ BIG = ["x" * 1000] * 9
 """Too much for one policy, though no text of it is too long."""
 
 
-def told(build: Callable[[], object]) -> tuple[str | None, str]:
+def setting_and_message(build: Callable[[], object]) -> tuple[str | None, str]:
     with pytest.raises(ConfigurationError) as caught:
         build()
     return caught.value.setting, str(caught.value)
@@ -75,24 +75,24 @@ def told(build: Callable[[], object]) -> tuple[str | None, str]:
 def test_a_builder_says_what_is_wrong(
     build: Callable[..., Constraint], arguments: tuple[object, ...], what: str
 ) -> None:
-    assert told(lambda: build(*arguments)) == ("a", f"a {what}")
+    assert setting_and_message(lambda: build(*arguments)) == ("a", f"a {what}")
 
 
 @pytest.mark.parametrize("build", [all_of, any_of])
 def test_a_combination_of_nothing_is_none(build: Callable[..., Constraint]) -> None:
     name = build.__name__
-    assert told(build) == (name, f"{name} must have at least one constraint")
+    assert setting_and_message(build) == (name, f"{name} must have at least one constraint")
     sentence = 'must be given constraints, such as eq("state", "open")'
-    assert told(lambda: build(eq("a", 1), 5)) == (name, f"{name} {sentence}")
+    assert setting_and_message(lambda: build(eq("a", 1), 5)) == (name, f"{name} {sentence}")
 
 
 def test_a_combination_that_is_too_large_is_refused_as_one() -> None:
     half = eq("a", BIG[:5])
     for build in (lambda: half & half & half, lambda: half | half, lambda: not_(half) & half):
-        setting, sentence = told(build)
+        setting, sentence = setting_and_message(build)
         assert setting == "constraints"
         assert sentence.endswith("bytes as JSON; the limit is 8192")
-    assert told(lambda: not_(5)) == (  # type: ignore[arg-type]
+    assert setting_and_message(lambda: not_(5)) == (  # type: ignore[arg-type]
         "not_",
         'not_ must be given constraints, such as eq("state", "open")',
     )
@@ -103,19 +103,19 @@ def test_an_element_that_is_too_large_is_refused_at_its_path(
     build: Callable[[str, Constraint], Constraint],
 ) -> None:
     path = "a" * 50
-    setting, sentence = told(lambda: build(path, eq(".", [*BIG[:8], "x" * 110])))
+    setting, sentence = setting_and_message(lambda: build(path, eq(".", [*BIG[:8], "x" * 110])))
     assert (setting, sentence[:54]) == (path, f"{path} has")
     assert sentence.endswith("bytes as JSON; the limit is 8192")
 
 
 def test_what_is_listed_is_refused_at_its_place() -> None:
     sentence = 'must be a constraint or a list of them, such as [eq("state", "open")]'
-    assert told(lambda: listed("x")) == ("constraints", f"constraints {sentence}")
-    assert told(lambda: listed([eq("a", 1), "x"], "here")) == (
+    assert setting_and_message(lambda: listed("x")) == ("constraints", f"constraints {sentence}")
+    assert setting_and_message(lambda: listed([eq("a", 1), "x"], "here")) == (
         "here[1]",
         'here[1] must be a constraint, such as eq("state", "open")',
     )
-    setting, sentence = told(lambda: listed([eq("a", BIG[:5])] * 2, "here"))
+    setting, sentence = setting_and_message(lambda: listed([eq("a", BIG[:5])] * 2, "here"))
     assert (setting, sentence[:9]) == ("here", "here has ")
 
 
@@ -152,14 +152,17 @@ def test_paths_and_addresses_are_made_from_what_is_given() -> None:
     assert plain == url("u", host="example.com", query=False)
     assert plain != url("u", host="example.com", query=True)
     assert plain.pol != url("v", host="example.com").pol
-    setting, _ = told(lambda: url("u", host="10.0.0.1"))
+    setting, _ = setting_and_message(lambda: url("u", host="10.0.0.1"))
     assert setting == "u"
     assert url("u", host="10.0.0.1", allow_private=True).pol
 
 
 def test_a_policy_is_read_at_its_place() -> None:
-    assert told(lambda: from_pol([5], where="here")) == ("here[0]", "here[0] is not a statement")
-    assert told(lambda: from_pol([["like", ".a", 1]])) == (
+    assert setting_and_message(lambda: from_pol([5], where="here")) == (
+        "here[0]",
+        "here[0] is not a statement",
+    )
+    assert setting_and_message(lambda: from_pol([["like", ".a", 1]])) == (
         "pol[0]",
         'pol[0] is not ["like", selector, pattern]',
     )

@@ -159,7 +159,7 @@ ROW: dict[str, Any] = {
 }
 
 
-def told(**changes: Any) -> dict[str, Any]:
+def receipt_body(**changes: Any) -> dict[str, Any]:
     body = {"row": ROW, "hash": CID, "checkpoint": TOKEN, "issuer": DID, "keys": [{"row": {}}]}
     return body | changes
 
@@ -173,7 +173,7 @@ def test_a_receipt_reads_as_what_was_recorded() -> None:
     send = next(flow)
     assert isinstance(send, Send)
     assert (send.method, send.path) == ("GET", "/v1/receipts/evt_1")
-    one = receipt(told())
+    one = receipt(receipt_body())
     assert (one.id, one.seq, one.kind) == ("evt_1", 7, "decision")
     assert (one.decision, one.reason) == ("deny", "policy_denied")
     assert (one.command, one.resource) == ("/github/issue/list", {"provider": "github"})
@@ -186,7 +186,7 @@ def test_a_receipt_reads_as_what_was_recorded() -> None:
 
 def test_a_record_of_another_kind_has_no_decision() -> None:
     row = {name: ROW[name] for name in ("seq", "id", "at")} | {"kind": "approval"}
-    one = receipt(told(row=row))
+    one = receipt(receipt_body(row=row))
     assert (one.kind, one.decision, one.reason, one.command, one.resource) == (
         "approval",
         *(None,) * 4,
@@ -210,7 +210,7 @@ def test_a_record_of_another_kind_has_no_decision() -> None:
 )
 def test_an_answer_that_is_no_receipt_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidResponse):
-        receipt(told(**wrong))
+        receipt(receipt_body(**wrong))
 
 
 def test_a_receipt_that_there_is_not_is_not_found() -> None:

@@ -51,14 +51,14 @@ SHOP = Provider(
 GOOD: Mapping[str, object] = {"provider": "shop", "shop": "acme", "id": 7}
 
 
-def told(field: str, value: object) -> str:
+def message_of(field: str, value: object) -> str:
     with pytest.raises(InvalidRequest) as caught:
         canonical_resource(SHOP, {**GOOD, field: value}, READ)
     assert caught.value.fields == (f"resource.{field}",)
     return str(caught.value)
 
 
-def told_of_argument(name: str, value: object) -> str:
+def message_of_argument(name: str, value: object) -> str:
     with pytest.raises(InvalidRequest) as caught:
         canonical_args(READ, {name: value})
     return str(caught.value)
@@ -104,7 +104,7 @@ PATTERN = "has a form that this field does not accept: it must match [a-z]+"
     ],
 )
 def test_a_resource_is_refused_with_a_sentence(field: str, value: object, what: str) -> None:
-    assert told(field, value) == f"resource.{field} {what}"
+    assert message_of(field, value) == f"resource.{field} {what}"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_resource_is_refused_with_a_sentence(field: str, value: object, what: 
     ],
 )
 def test_an_argument_is_refused_with_a_sentence(name: str, value: object, what: str) -> None:
-    assert told_of_argument(name, value) == f"args.{name} {what}"
+    assert message_of_argument(name, value) == f"args.{name} {what}"
 
 
 def test_everything_that_is_wrong_is_told_at_once_and_in_order() -> None:

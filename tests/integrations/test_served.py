@@ -25,7 +25,7 @@ from nomos.integrations.starlette import NomosMiddleware, Rule, json_body
 QUEUE = {"provider": "tickets", "queue": "{queue}"}
 
 
-async def told(request: Request) -> JSONResponse:
+async def show(request: Request) -> JSONResponse:
     body = (await request.body()).decode()
     return JSONResponse({"by": request.state.nomos.agent, "body": body})
 
@@ -54,10 +54,10 @@ def port(system: System) -> Iterator[int]:
         ),
     ]
     inside = [
-        Route("/queues/{queue}", told),
+        Route("/queues/{queue}", show),
         WebSocketRoute("/queues/{queue}", feed),
-        Route("/queues/{queue}/{number:int}", told, methods=["POST"]),
-        Route("/admin", told),
+        Route("/queues/{queue}/{number:int}", show, methods=["POST"]),
+        Route("/admin", show),
     ]
     how: dict[str, Any] = {"rules": rules, "open_paths": ["/healthz"]}
     app = Starlette(

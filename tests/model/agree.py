@@ -31,7 +31,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from model.chains import about, scene
-from model.judge import opinion, told
+from model.judge import opinion, result_of
 from model.tricks import TRICKS
 
 from nomos._io.binary_location import find_binary
@@ -169,7 +169,7 @@ def line(request: Json) -> bytes:
 def compare(binary: Binary, batch: list[tuple[Case, Json]], seed: int, tally: Tally) -> None:
     for (index, trick, request), model in batch:
         answer = binary.answer()
-        real = told(answer)
+        real = result_of(answer)
         tally.codes["accepted" if real["ok"] else real["code"]] += 1
         if real != model:
             tally.differences.append(

@@ -53,7 +53,7 @@ def need(holds: object, what: str) -> None:
 
 
 def opinion(request: Json) -> Json:
-    """Return what the model answers to `verify`, in the form of `told`."""
+    """Return what the model answers to `verify`, in the form of `result_of`."""
     try:
         return {"ok": True, **verify(request)}
     except RefusedError as refused:
@@ -61,7 +61,7 @@ def opinion(request: Json) -> Json:
         return {"ok": False, "code": code} | ({} if hop is None else {"hop": hop})
 
 
-def told(answer: Json) -> Json:
+def result_of(answer: Json) -> Json:
     """What an answer decides, without its id and its message."""
     if answer["ok"]:
         return {name: it for name, it in answer.items() if name != "id"}
@@ -77,7 +77,7 @@ def judge(line: bytes, answer: Json) -> None:
         need(answer.get("code") in OTHER_REFUSALS, "a verdict where no question was asked")
     elif request["op"] == "verify" and (answer["ok"] or answer["code"] in VERDICTS):
         mine = opinion(request)
-        need(mine == told(answer), f"the model answers {mine}")
+        need(mine == result_of(answer), f"the model answers {mine}")
     elif answer["ok"] and request["op"] in CHECKS:
         try:
             CHECKS[request["op"]](request, answer)

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 import pytest
 from long_runs import times
 from model.agree import play
-from model.judge import opinion, told
+from model.judge import opinion, result_of
 from model.pol import holds, is_statement, resolve, selector
 from vectors.attack_base import PEOPLE
 from vectors.catalogue import FORGERIES, forged
@@ -72,7 +72,7 @@ def test_our_cases_come_out_as_they_say() -> None:
             refused = case.get("refused", {})
             if request is None or refused.get("code", "accepted") not in VERDICTS:
                 continue
-            answer = told(opinion(request))
+            answer = result_of(opinion(request))
             wanted = {"ok": False, **refused} if refused else {"ok": True, **case["answer"]}
             judged += 1
             if answer != wanted:

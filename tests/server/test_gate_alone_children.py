@@ -99,7 +99,7 @@ def granted(plane: Plane, pdp: Pdp, signer: Signer, **more: Any) -> Agent:
     return Agent(signer, did, plane.grant(pdp.did, agentDid=did, **more)["chain"])
 
 
-def told(plane: Plane, pdp: Pdp, agent: Agent, path: str = "note") -> str:
+def result_of(plane: Plane, pdp: Pdp, agent: Agent, path: str = "note") -> str:
     """How a read ends: `allowed`, or the code of its refusal."""
     reply = read(pdp.http, agent.token(pdp, plane.issuer, path), path)
     return "allowed" if reply.status_code == 200 else str(reply.json()["error_code"])
@@ -113,14 +113,14 @@ def test_a_revoked_branch_stops_within_five_seconds_and_its_sibling_goes_on(
     branch, sibling = root.fork(2)
     leaves = branch.fork(3)
     tree = [root, branch, sibling, *leaves]
-    assert [told(plane, pdp, agent) for agent in tree] == ["allowed"] * 6
+    assert [result_of(plane, pdp, agent) for agent in tree] == ["allowed"] * 6
     plane.revoke(branch.cid)
-    until(lambda: told(plane, pdp, leaves[0]) == "revoked", WITHIN)
-    assert [told(plane, pdp, agent) for agent in (branch, *leaves)] == ["revoked"] * 4
-    assert [told(plane, pdp, agent) for agent in (root, sibling)] == ["allowed"] * 2
+    until(lambda: result_of(plane, pdp, leaves[0]) == "revoked", WITHIN)
+    assert [result_of(plane, pdp, agent) for agent in (branch, *leaves)] == ["revoked"] * 4
+    assert [result_of(plane, pdp, agent) for agent in (root, sibling)] == ["allowed"] * 2
     plane.revoke(root.did)
-    until(lambda: told(plane, pdp, sibling) == "revoked", WITHIN)
-    assert told(plane, pdp, root) == "revoked"
+    until(lambda: result_of(plane, pdp, sibling) == "revoked", WITHIN)
+    assert result_of(plane, pdp, root) == "revoked"
 
 
 def test_a_child_gets_no_further_alone_than_elsewhere(
@@ -130,14 +130,14 @@ def test_a_child_gets_no_further_alone_than_elsewhere(
     (plane.folder / "alone" / "workspace" / "careful").write_text("with care")
     root = granted(plane, pdp, signer)
     (child,) = root.fork()
-    assert told(plane, pdp, child, "careful") == "resource_out_of_scope"
+    assert result_of(plane, pdp, child, "careful") == "resource_out_of_scope"
     stolen = Agent(signer, child.did, root.chain)
-    assert told(plane, pdp, stolen) == "chain_invalid"
+    assert result_of(plane, pdp, stolen) == "chain_invalid"
     deepest = child
     for _ in range(6):
         (deepest,) = deepest.fork()
     assert len(deepest.chain) == 8
-    assert told(plane, pdp, deepest) == "allowed"
+    assert result_of(plane, pdp, deepest) == "allowed"
 
 
 def test_it_records_who_handed_on_what_in_its_own_log(
@@ -148,7 +148,7 @@ def test_it_records_who_handed_on_what_in_its_own_log(
     (child,) = root.fork()
     (grandchild,) = child.fork(constraint=NOTE)
     for agent in (grandchild, child, grandchild):
-        assert told(plane, pdp, agent) == "allowed"
+        assert result_of(plane, pdp, agent) == "allowed"
     first, second, *calls = records(plane, root)
     assert [each["kind"] for each in (first, second)] == ["delegation", "delegation"]
     assert (first["agent"], second["agent"]) == (child.did, grandchild.did)

@@ -29,7 +29,7 @@ def cid(grant: dict[str, Any]) -> str:
     return hashlib.sha256(grant["chain"][-1].encode()).hexdigest()
 
 
-def told(pdp: Pdp, grant: dict[str, Any]) -> str:
+def result_of(pdp: Pdp, grant: dict[str, Any]) -> str:
     """How a call ends: `allowed`, or the code of its refusal."""
     reply = pdp.read(grant["ucan"])
     return "allowed" if reply.status_code == 200 else str(reply.json()["error_code"])
@@ -39,7 +39,7 @@ def test_it_honours_what_is_made_out_to_it_and_nothing_else(scene: Scene) -> Non
     plane, pdp, _ = scene
     reply = pdp.read(plane.grant(pdp.did)["ucan"])
     assert reply.json()["content"] == "hello from alone"
-    assert told(pdp, plane.grant()) == "audience_mismatch"
+    assert result_of(pdp, plane.grant()) == "audience_mismatch"
     with client(plane.pdp_url) as http:
         there = read(http, plane.grant(pdp.did)["ucan"])
     assert there.json()["error_code"] == "audience_mismatch"
@@ -67,10 +67,10 @@ def test_a_write_works_once(scene: Scene) -> None:
 def test_revoked_is_refused_within_five_seconds(scene: Scene) -> None:
     plane, pdp, _ = scene
     grant, other = plane.grant(pdp.did), plane.grant(pdp.did)
-    assert told(pdp, grant) == "allowed"
+    assert result_of(pdp, grant) == "allowed"
     plane.revoke(cid(grant))
-    until(lambda: told(pdp, grant) == "revoked", WITHIN)
-    assert told(pdp, other) == "allowed"
+    until(lambda: result_of(pdp, grant) == "revoked", WITHIN)
+    assert result_of(pdp, other) == "allowed"
 
 
 def test_what_was_approved_works_once_and_only_there(scene: Scene) -> None:
@@ -102,16 +102,16 @@ def wait_for_the_feed(plane: Plane, pdp: Pdp) -> None:
     """Until what already revoked this is known to the PDP: it learns it in order."""
     marker = plane.grant(pdp.did)
     plane.revoke(cid(marker))
-    until(lambda: told(pdp, marker) == "revoked", WITHIN)
+    until(lambda: result_of(pdp, marker) == "revoked", WITHIN)
 
 
 def test_cut_off_it_soon_lets_nothing_through(scene: Scene) -> None:
     """And mended, it lets through again what was not revoked meanwhile."""
     plane, pdp, wire = scene
     good, revoked = plane.grant(pdp.did), plane.grant(pdp.did)
-    assert (told(pdp, good), told(pdp, revoked)) == ("allowed", "allowed")
+    assert (result_of(pdp, good), result_of(pdp, revoked)) == ("allowed", "allowed")
     wire.cut()
-    took = until(lambda: told(pdp, good) == "revocations_stale", STALE_AFTER + 1)
+    took = until(lambda: result_of(pdp, good) == "revocations_stale", STALE_AFTER + 1)
     assert took > 1, "it was refused although the view was young"
     plane.revoke(cid(revoked))
     for grant in (good, revoked):
@@ -125,8 +125,8 @@ def test_cut_off_it_soon_lets_nothing_through(scene: Scene) -> None:
     assert pdp.http.get("/healthz").status_code == 200
 
     wire.mend()
-    until(lambda: told(pdp, good) == "allowed", WITHIN)
-    assert told(pdp, revoked) == "revoked"
+    until(lambda: result_of(pdp, good) == "allowed", WITHIN)
+    assert result_of(pdp, revoked) == "revoked"
     assert pdp.http.get("/readyz").status_code == 200
 
 
@@ -136,11 +136,11 @@ def test_a_rotated_key_is_followed_and_a_revoked_one_is_not(scene: Scene) -> Non
     first = plane.issuer
     assert plane.operator.post("/v1/keys/rotate", json={}).status_code == 200
     new = plane.grant(pdp.did)
-    until(lambda: told(pdp, new) == "allowed", WITHIN)
-    assert told(pdp, old) == "allowed"
+    until(lambda: result_of(pdp, new) == "allowed", WITHIN)
+    assert result_of(pdp, old) == "allowed"
     plane.revoke(first)
-    until(lambda: told(pdp, old) == "revoked", WITHIN)
-    assert told(pdp, new) == "allowed"
+    until(lambda: result_of(pdp, old) == "revoked", WITHIN)
+    assert result_of(pdp, new) == "allowed"
 
 
 def test_started_again_it_is_who_it_was_and_knows_what_was_revoked(
@@ -272,7 +272,7 @@ def test_revoke_says_what_it_did(scene: Scene) -> None:
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("revoked")
     assert "the delegation" in done.stdout
-    until(lambda: told(pdp, grant) == "revoked", WITHIN)
+    until(lambda: result_of(pdp, grant) == "revoked", WITHIN)
     again = command(cid(grant))
     assert (again.exit_code, again.stdout.startswith("already revoked")) == (0, True)
     as_json = command(cid(grant), "--json")

@@ -75,7 +75,7 @@ def test_every_attack_is_refused_and_what_it_starts_from_is_not(
     wrong = []
     for row in reversed(rows) if backwards else rows:
         answer = started.ask(question(table, row))
-        if told(answer, row) != row.get("answer", row.get("refused")):
+        if result_of(answer, row) != row.get("answer", row.get("refused")):
             wrong.append((naming(row), answer))
 
     assert not wrong
@@ -104,7 +104,7 @@ def question(table: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     return ask
 
 
-def told(answer: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+def result_of(answer: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     """The code and hop of a refusal, and of a yes what the row speaks of."""
     if "answer" in row and answer["ok"]:
         return {name: answer[name] for name in row["answer"]}

@@ -11,7 +11,7 @@ from standalone import NOTE, READ
 from nomos import Denied, Verifier
 
 
-def told(verifier: Verifier, token: str) -> str:
+def result_of(verifier: Verifier, token: str) -> str:
     """How a token is taken: `allowed`, or the code and the sentence of its refusal."""
     try:
         verifier.verify(token, command=READ, resource=NOTE)
@@ -31,7 +31,7 @@ def main(url: str, audience: str, api_key: str, *more: str) -> None:
             if word == "fork":
                 in_a_child(verifier, token)
             else:
-                print(told(verifier, token), flush=True)
+                print(result_of(verifier, token), flush=True)
 
 
 def in_a_child(verifier: Verifier, token: str) -> None:
@@ -40,12 +40,12 @@ def in_a_child(verifier: Verifier, token: str) -> None:
     child = os.fork()
     if child:
         os.waitpid(child, 0)
-        print(told(verifier, token), flush=True)
+        print(result_of(verifier, token), flush=True)
         return
     try:
         print("forked", flush=True)  # from now on this one reads, and nothing is left half read
         for line in iter(sys.stdin.readline, "end\n"):
-            print(told(verifier, line.strip().partition(" ")[2]), flush=True)
+            print(result_of(verifier, line.strip().partition(" ")[2]), flush=True)
     finally:
         os._exit(0)
 

@@ -47,7 +47,7 @@ def cid(grant: dict[str, Any]) -> str:
     return hashlib.sha256(grant["chain"][-1].encode()).hexdigest()
 
 
-def told(verifier: Verifier, grant: dict[str, Any]) -> str:
+def result_of(verifier: Verifier, grant: dict[str, Any]) -> str:
     """How a grant's token is taken: `allowed`, or the code of its refusal."""
     try:
         verifier.verify(grant["ucan"], command=READ, resource=NOTE)
@@ -77,7 +77,7 @@ class Service:
         )
         assert self._answer() == "ready"
 
-    def told(self, grant: dict[str, Any], word: str = "verify") -> str:
+    def result(self, grant: dict[str, Any], word: str = "verify") -> str:
         """How the service takes a grant's token: `allowed`, or the code of its refusal."""
         return self.said(grant, word).partition(" ")[0]
 
@@ -91,7 +91,7 @@ class Service:
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
-    def heard(self) -> str:
+    def next_result(self) -> str:
         """The code of an answer that was not waited for yet."""
         return self._answer().partition(" ")[0]
 
@@ -108,18 +108,18 @@ class Service:
         self._process.stdout.close()
 
 
-Lie = Callable[[str, dict[str, Any]], dict[str, Any]]
+Tamper = Callable[[str, dict[str, Any]], dict[str, Any]]
 """Given a path and the true answer: what is said instead."""
 
 
-class Liar:
-    """Stands before a control plane and says the truth, until `lie` is set."""
+class TamperingProxy:
+    """Stands before a control plane and passes true answers on, until `tamper` is set."""
 
     def __init__(self, target: httpx.Client) -> None:
-        self.lie: Lie | None = None
+        self.tamper: Tamper | None = None
         self.truths: list[tuple[str, dict[str, Any]]] = []
         self._target = target
-        liar = self
+        proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -134,7 +134,7 @@ class Liar:
                 call_id = self.headers["nomos-call-id"]
                 said = reply.json()
                 if reply.is_success:
-                    said = liar._said(self.path, said)
+                    said = proxy._said(self.path, said)
                 named = said | {"callId": call_id} if isinstance(said, dict) else said
                 body = json.dumps(named).encode()
                 self.send_response(reply.status_code)
@@ -152,7 +152,7 @@ class Liar:
 
     def _said(self, path: str, truth: dict[str, Any]) -> dict[str, Any]:
         self.truths.append((path, truth))
-        return truth if self.lie is None else self.lie(path, truth)
+        return truth if self.tamper is None else self.tamper(path, truth)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -160,5 +160,5 @@ class Liar:
         self._target.close()
 
 
-def liar_before(plane: Plane) -> Liar:
-    return Liar(client(plane.url, api_key(plane)))
+def tampering_proxy(plane: Plane) -> TamperingProxy:
+    return TamperingProxy(client(plane.url, api_key(plane)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
-from services import Liar, api_key, cid, liar_before, new_did, register, told
+from services import TamperingProxy, api_key, cid, new_did, register, result_of, tampering_proxy
 from standalone import NOTE, READ, Plane, until
 
 from nomos import AsyncVerifier, Denied, InvalidResponse, MemoryReplayStore, Verifier
@@ -47,14 +47,14 @@ def forged(seed: str, *dids: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def lying(plane: Plane, keys: list[dict[str, Any]]) -> Iterator[Liar]:
+def lying(plane: Plane, keys: list[dict[str, Any]]) -> Iterator[TamperingProxy]:
     """Somebody who shows another key log at first."""
-    liar = liar_before(plane)
-    liar.lie = lambda path, truth: {**truth, "keys": keys} if "well-known" in path else truth
+    proxy = tampering_proxy(plane)
+    proxy.tamper = lambda path, truth: {**truth, "keys": keys} if "well-known" in path else truth
     try:
-        yield liar
+        yield proxy
     finally:
-        liar.close()
+        proxy.close()
 
 
 @dataclass
@@ -84,9 +84,9 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         SqlReplayStore(used) as store,
         Verifier.from_control_plane(plane.url, **past.settings(store)) as verifier,
     ):
-        assert told(verifier, revoked) == "allowed"
+        assert result_of(verifier, revoked) == "allowed"
         plane.revoke(cid(revoked))
-        until(lambda: told(verifier, revoked) == "revoked", 5)
+        until(lambda: result_of(verifier, revoked) == "revoked", 5)
     plane.close()
     shutil.rmtree(folder / "data")
     shutil.copytree(folder / "backup", folder / "data")
@@ -134,10 +134,10 @@ def test_a_row_before_the_pinned_key_hides_no_floor(past: Past, tmp_path: Path) 
         theirs = f"{777:064x}"
         settings = past.settings(store) | {"trust_anchor": past.plane.issuer}
         with (
-            lying(past.plane, forged(theirs, did_of(theirs), past.plane.issuer)) as liar,
+            lying(past.plane, forged(theirs, did_of(theirs), past.plane.issuer)) as proxy,
             pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"),
         ):
-            Verifier.from_control_plane(liar.url, startup_timeout=1, **settings)
+            Verifier.from_control_plane(proxy.url, startup_timeout=1, **settings)
 
 
 def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -
                 pass
             assert store.floor(pinned).keys.seq == 2
             with (
-                lying(plane, forged(stolen)) as liar,
-                Verifier.from_control_plane(liar.url, **settings) as verifier,
+                lying(plane, forged(stolen)) as proxy,
+                Verifier.from_control_plane(proxy.url, **settings) as verifier,
             ):
-                until(lambda: told(verifier, plane.grant(did)) == "allowed", 5)
+                until(lambda: result_of(verifier, plane.grant(did)) == "allowed", 5)
     finally:
         plane.close()
 
@@ -166,7 +166,7 @@ def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -
 def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past) -> None:
     settings = past.settings(MemoryReplayStore())
     with Verifier.from_control_plane(past.plane.url, **settings) as verifier:
-        assert told(verifier, past.revoked) == "allowed"
+        assert result_of(verifier, past.revoked) == "allowed"
 
 
 def test_one_whose_store_fails_lets_nothing_in(past: Past, tmp_path: Path) -> None:

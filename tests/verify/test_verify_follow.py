@@ -45,14 +45,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 def test_what_is_revoked_is_refused_within_five_seconds(scene: Scene) -> None:
     revoked, other = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
-    assert scene.service.told(revoked) == "allowed"
+    assert scene.service.result(revoked) == "allowed"
     scene.plane.revoke(cid(revoked))
-    until(lambda: scene.service.told(revoked) == "revoked", WITHIN)
-    assert scene.service.told(other) == "allowed"
+    until(lambda: scene.service.result(revoked) == "revoked", WITHIN)
+    assert scene.service.result(other) == "allowed"
 
 
 def test_a_token_for_another_service_is_not_for_this_one(scene: Scene) -> None:
-    assert scene.service.told(scene.plane.grant()) == "audience_mismatch"
+    assert scene.service.result(scene.plane.grant()) == "audience_mismatch"
 
 
 @pytest.mark.parametrize(("ahead", "code"), [(7200, "expired"), (-7200, "not_yet_valid")])
@@ -83,19 +83,19 @@ def test_cut_off_it_refuses_everything_and_goes_on_by_itself(scene: Scene) -> No
         on_stale_revocations="allow",
     )
     try:
-        assert scene.service.told(good) == lax.told(good) == "allowed"
+        assert scene.service.result(good) == lax.result(good) == "allowed"
         scene.wire.cut()
-        took = until(lambda: scene.service.told(good) == "revocations_stale", STALE_AFTER + 1)
+        took = until(lambda: scene.service.result(good) == "revocations_stale", STALE_AFTER + 1)
         assert took > 1, "it was refused although the view was young"
         scene.plane.revoke(cid(revoked))
         said = scene.service.said(revoked)
         assert "are known as of" in said
         assert " since 2" in said
-        assert lax.told(good) == lax.told(revoked) == "allowed"
+        assert lax.result(good) == lax.result(revoked) == "allowed"
         scene.wire.mend()
-        until(lambda: scene.service.told(good) == "allowed", WITHIN)
-        assert scene.service.told(revoked) == "revoked"
-        until(lambda: lax.told(revoked) == "revoked", WITHIN)
+        until(lambda: scene.service.result(good) == "allowed", WITHIN)
+        assert scene.service.result(revoked) == "revoked"
+        until(lambda: lax.result(revoked) == "revoked", WITHIN)
     finally:
         scene.wire.mend()
         lax.close()
@@ -105,15 +105,15 @@ def test_a_forked_process_follows_by_itself(scene: Scene) -> None:
     """And its parent as before; neither disturbs the other."""
     first, second = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
     scene.service.send(f"fork {second['ucan']}")
-    assert scene.service.heard() == "forked"
-    assert scene.service.told(first) == scene.service.told(second) == "allowed"
+    assert scene.service.next_result() == "forked"
+    assert scene.service.result(first) == scene.service.result(second) == "allowed"
     scene.plane.revoke(cid(first))
-    until(lambda: scene.service.told(first) == "revoked", WITHIN)
+    until(lambda: scene.service.result(first) == "revoked", WITHIN)
     time.sleep(STALE_AFTER + 1)  # long enough for what it inherited to have grown old
-    assert scene.service.told(second) == "allowed"
+    assert scene.service.result(second) == "allowed"
     scene.service.send("end")
-    assert scene.service.heard() == "allowed"
-    assert scene.service.told(first) == "revoked"
+    assert scene.service.next_result() == "allowed"
+    assert scene.service.result(first) == "revoked"
 
 
 def test_a_control_plane_that_is_killed_and_comes_back(scene: Scene, tmp_path: Path) -> None:
@@ -125,13 +125,13 @@ def test_a_control_plane_that_is_killed_and_comes_back(scene: Scene, tmp_path: P
         try:
             good, revoked = plane.grant(did), plane.grant(did)
             plane.revoke(cid(revoked))
-            until(lambda: service.told(revoked) == "revoked", WITHIN)
+            until(lambda: service.result(revoked) == "revoked", WITHIN)
             kill(plane.process)
-            until(lambda: service.told(good) == "revocations_stale", STALE_AFTER + 1)
-            assert service.told(revoked) == "revoked", "what is known stays known"
+            until(lambda: service.result(good) == "revocations_stale", STALE_AFTER + 1)
+            assert service.result(revoked) == "revoked", "what is known stays known"
             plane.process = again(plane)
-            until(lambda: service.told(good) == "allowed", 2 * WITHIN)
-            assert service.told(revoked) == "revoked"
+            until(lambda: service.result(good) == "allowed", 2 * WITHIN)
+            assert service.result(revoked) == "revoked"
         finally:
             service.close()
     finally:
@@ -160,17 +160,17 @@ def test_a_rotated_key_is_followed_and_a_revoked_one_is_not(scene: Scene) -> Non
     old, first = scene.plane.grant(scene.did), scene.plane.issuer
     assert scene.plane.operator.post("/v1/keys/rotate", json={}).status_code == 200
     new = scene.plane.grant(scene.did)
-    until(lambda: scene.service.told(new) == "allowed", WITHIN)
-    assert scene.service.told(old) == "allowed"
+    until(lambda: scene.service.result(new) == "allowed", WITHIN)
+    assert scene.service.result(old) == "allowed"
     begun_later = Service(scene.plane.url, scene.did, api_key(scene.plane))
     pinned = Service(scene.plane.url, scene.did, api_key(scene.plane), trust_anchor=first)
     try:
         for service in (begun_later, pinned):
-            assert service.told(old) == service.told(new) == "allowed"
+            assert service.result(old) == service.result(new) == "allowed"
         scene.plane.revoke(first)
         for service in (scene.service, begun_later, pinned):
-            until(lambda service=service: service.told(old) == "revoked", WITHIN)
-            assert service.told(new) == "allowed"
+            until(lambda service=service: service.result(old) == "revoked", WITHIN)
+            assert service.result(new) == "allowed"
     finally:
         begun_later.close()
         pinned.close()

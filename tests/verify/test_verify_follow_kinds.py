@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from services import TESTS, api_key, cid, liar_before, register, told
+from services import TESTS, api_key, cid, register, result_of, tampering_proxy
 from standalone import NOTE, READ, Plane, until
 
 from nomos import (
@@ -53,7 +53,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         plane.close()
 
 
-async def told_async(verifier: AsyncVerifier, grant: dict[str, Any]) -> str:
+async def result_of_async(verifier: AsyncVerifier, grant: dict[str, Any]) -> str:
     try:
         await verifier.verify(grant["ucan"], command=READ, resource=NOTE)
     except Denied as denied:
@@ -79,10 +79,10 @@ def _quiet() -> None:
 async def test_awaited_it_follows_too(scene: Scene) -> None:
     grant = await anyio.to_thread.run_sync(scene.plane.grant, scene.did)
     async with AsyncVerifier.from_control_plane(scene.plane.url, **scene.settings) as verifier:
-        assert await told_async(verifier, grant) == "allowed"
+        assert await result_of_async(verifier, grant) == "allowed"
         await anyio.to_thread.run_sync(scene.plane.revoke, cid(grant))
         with anyio.fail_after(WITHIN):
-            while await told_async(verifier, grant) != "revoked":  # noqa: ASYNC110
+            while await result_of_async(verifier, grant) != "revoked":  # noqa: ASYNC110
                 await anyio.sleep(0.01)
 
 
@@ -94,7 +94,7 @@ async def test_the_first_token_begins_it(scene: Scene) -> None:
     assert threads() == 0
     grant = await anyio.to_thread.run_sync(scene.plane.grant, scene.did)
     assert "hop 0" in await verifier.explain(grant["ucan"])
-    assert await told_async(verifier, grant) == "allowed"
+    assert await result_of_async(verifier, grant) == "allowed"
     assert threads() == 1
     await verifier.close()
     await verifier.close()
@@ -112,7 +112,7 @@ def test_loops_of_both_kinds_share_one_verifier(scene: Scene) -> None:
 
     async def several() -> None:
         for _ in range(20):
-            answers.append(await told_async(verifier, grant))
+            answers.append(await result_of_async(verifier, grant))
 
     def loop(backend: str) -> None:
         anyio.run(several, backend=backend)
@@ -190,8 +190,8 @@ def test_the_first_answer_is_the_whole_truth(scene: Scene) -> None:
     revoked, good = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
     scene.plane.revoke(cid(revoked))
     with Verifier.from_control_plane(scene.plane.url, **scene.settings) as verifier:
-        assert told(verifier, revoked) == "revoked"
-        assert told(verifier, good) == "allowed"
+        assert result_of(verifier, revoked) == "revoked"
+        assert result_of(verifier, good) == "allowed"
         assert "revoked" in verifier.explain(revoked["ucan"])
 
 
@@ -259,17 +259,17 @@ def test_a_pinned_issuer_may_be_asked_for_over_plain_http() -> None:
 
 
 def test_chains_may_be_as_deep_as_the_control_plane_says(scene: Scene) -> None:
-    liar = liar_before(scene.plane)
-    liar.lie = lambda path, truth: (
+    proxy = tampering_proxy(scene.plane)
+    proxy.tamper = lambda path, truth: (
         {**truth, "limits": {"chainDepth": 3}} if "well-known" in path else truth
     )
     try:
-        with Verifier.from_control_plane(liar.url, **scene.settings) as verifier:
+        with Verifier.from_control_plane(proxy.url, **scene.settings) as verifier:
             assert verifier._trust().max_depth == 3
-        with Verifier.from_control_plane(liar.url, max_depth=5, **scene.settings) as verifier:
+        with Verifier.from_control_plane(proxy.url, max_depth=5, **scene.settings) as verifier:
             assert verifier._trust().max_depth == 5
     finally:
-        liar.close()
+        proxy.close()
 
 
 def test_a_thread_that_fails_is_begun_again(
@@ -283,8 +283,8 @@ def test_a_thread_that_fails_is_begun_again(
             until(lambda: "RuntimeError: broken" in caplog.text, WITHIN)
         assert caplog.text.count("following the revocations failed") == 1
         scene.plane.revoke(cid(revoked))
-        until(lambda: told(verifier, revoked) == "revoked", WITHIN)
-        assert told(verifier, good) == "allowed"
+        until(lambda: result_of(verifier, revoked) == "revoked", WITHIN)
+        assert result_of(verifier, good) == "allowed"
 
 
 async def failing(*_: object) -> bool:
@@ -304,7 +304,7 @@ def test_closed_it_leaves_no_thread_and_verifies_no_more(scene: Scene) -> None:
     assert time.monotonic() - began < 1, "it does not wait for the question under way"
     assert threads() == 0
     with pytest.raises(ConfigurationError, match="closed"):
-        told(verifier, scene.plane.grant(scene.did))
+        result_of(verifier, scene.plane.grant(scene.did))
 
 
 @pytest.mark.usefixtures("_quiet")

@@ -25,7 +25,7 @@ from vectors.forge import (
     with_signature,
 )
 from verifiers import RESOURCE
-from verifiers import settings as told
+from verifiers import settings as verifier_settings
 
 from nomos import MemoryReplayStore, Verifier
 from nomos._core.read_commands import is_read
@@ -117,7 +117,7 @@ def test_it_accepts_what_the_binary_proves_once(
         )
     )
     verifier = Verifier(
-        **told(
+        **verifier_settings(
             trusted_issuers=[at.trusted.did],
             leeway=at.leeway,
             max_depth=at.max_depth,

@@ -25,7 +25,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def told(wrong: BaseException, wait: str) -> None:
+def check_timeout_message(wrong: BaseException, wait: str) -> None:
     assert isinstance(wrong, ControlPlaneError)
     assert str(wrong).endswith(
         f"There was no valid reply within {wait} s; startup_timeout= sets a longer limit"
@@ -40,7 +40,7 @@ def test_a_verifier_waits_as_long_as_it_is_told(silent: str, wait: float) -> Non
         with pytest.raises(Unreachable) as wrong:
             Verifier.from_control_plane(url, audience=SERVICE.did, startup_timeout=wait)
         assert wait <= time.monotonic() - began < wait + 1.5
-        told(wrong.value, f"{wait:g}")
+        check_timeout_message(wrong.value, f"{wait:g}")
         assert url in str(wrong.value)
 
 
@@ -52,7 +52,7 @@ async def test_the_async_verifier_waits_as_long(silent: str) -> None:
         ):
             pytest.fail("nobody answered")
     assert 0.2 <= time.monotonic() - began < 1.7
-    told(wrong.value, "0.2")
+    check_timeout_message(wrong.value, "0.2")
 
 
 @pytest.mark.parametrize("wait", [0, 0.09, 60.1, -1, math.nan, math.inf, True, "3", None, 10**400])

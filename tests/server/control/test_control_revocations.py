@@ -77,7 +77,7 @@ async def verified(signer: AsyncSigner, token: str, issuer: str) -> Checkpoint:
     return answer.checkpoint
 
 
-def told(reply: httpx.Response) -> tuple[int, str]:
+def result_of(reply: httpx.Response) -> tuple[int, str]:
     return reply.status_code, reply.json()["error_code"]
 
 
@@ -107,7 +107,7 @@ async def test_an_app_which_is_then_disabled_too(plane: Plane) -> None:
     operator = await plane.another("operator")
     assert (await plane.ask()).status_code == 200
     assert (await revoke(plane, operator, plane.app)).json()["kind"] == "app"
-    assert told(await plane.ask()) == (403, "app_disabled")
+    assert result_of(await plane.ask()) == (403, "app_disabled")
 
 
 async def test_an_envelope_which_then_cannot_be_approved(plane: Plane) -> None:
@@ -115,7 +115,7 @@ async def test_an_envelope_which_then_cannot_be_approved(plane: Plane) -> None:
     envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
     assert (await revoke(plane, operator, envelope)).json()["kind"] == "envelope"
     reply = await decide(plane, operator, envelope)
-    assert told(reply) == (409, "already_decided")
+    assert result_of(reply) == (409, "already_decided")
     reply = await plane.ask(**PR, cosignerEnvelopeId=envelope)
     assert reply.json()["decision"] != "allow"
 
@@ -123,7 +123,7 @@ async def test_an_envelope_which_then_cannot_be_approved(plane: Plane) -> None:
 async def test_an_issuer_key_once_another_signs(plane: Plane) -> None:
     operator, first = await plane.another("operator"), plane.system.issuer_did
     refused = await revoke(plane, operator, first)
-    assert told(refused) == (400, "invalid_request")
+    assert result_of(refused) == (400, "invalid_request")
     assert "nomos keys rotate" in refused.json()["error"]
     assert await plane.system.store.revoked([first]) == frozenset()
     assert await revocations(plane) == []
@@ -178,7 +178,7 @@ async def test_an_app_revokes_its_own(plane: Plane, agent: str) -> None:
     envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
     for ident in (cid, envelope):
         assert (await revoke(plane, None, ident)).status_code == 200
-    assert told(await revoke(plane, None, agent)) == (404, "not_found")
+    assert result_of(await revoke(plane, None, agent)) == (404, "not_found")
     assert {record.app for record in await revocations(plane)} == {plane.app}
 
 
@@ -188,8 +188,8 @@ async def test_an_app_revokes_nothing_of_others(plane: Plane, agent: str) -> Non
     cid = await cid_of(plane, agentDid=agent)
     envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
     for ident in (cid, envelope, agent, plane.app, "0" * 64, plane.system.pdp_did):
-        assert told(await revoke(plane, other, ident)) == (404, "not_found"), ident
-    assert told(await revoke(plane, None, plane.app)) == (404, "not_found")
+        assert result_of(await revoke(plane, other, ident)) == (404, "not_found"), ident
+    assert result_of(await revoke(plane, None, plane.app)) == (404, "not_found")
     assert (await feed(plane))["entries"] == []
 
 
@@ -198,9 +198,9 @@ async def test_to_ask_for_an_agent_is_not_to_own_it(plane: Plane, agent: str) ->
     other = await plane.another("agent")
     await plane.ask(agentDid=agent)
     await plane.ask(other, purpose=f'"agent":"{agent}"', context={"agent": agent})
-    assert told(await revoke(plane, other, agent)) == (404, "not_found")
+    assert result_of(await revoke(plane, other, agent)) == (404, "not_found")
     await plane.ask(other, agentDid=agent)
-    assert told(await revoke(plane, other, agent)) == (404, "not_found")
+    assert result_of(await revoke(plane, other, agent)) == (404, "not_found")
 
 
 async def test_no_app_owns_a_key_that_others_rely_on(
@@ -215,7 +215,7 @@ async def test_no_app_owns_a_key_that_others_rely_on(
     for did in (old, plane.system.issuer_did, plane.system.pdp_did, agent):
         asked = await plane.ask(agentDid=did)
         assert asked.status_code == (200 if did == agent else 400)
-        assert told(await revoke(plane, None, did)) == (404, "not_found")
+        assert result_of(await revoke(plane, None, did)) == (404, "not_found")
     assert (await feed(plane))["entries"] == []
 
 
@@ -244,7 +244,7 @@ async def test_no_app_owns_a_key_that_others_rely_on(
 async def test_what_names_nothing(standing: Plane, ident: object) -> None:
     operator = await standing.another("operator")
     reply = await revoke(standing, operator, ident)
-    assert told(reply) == (400, "invalid_request")
+    assert result_of(reply) == (400, "invalid_request")
     assert reply.json()["fields"] == ["id"]
 
 
@@ -254,18 +254,18 @@ async def test_what_names_nothing(standing: Plane, ident: object) -> None:
 async def test_other_members(standing: Plane, more: dict[str, Any]) -> None:
     operator = await standing.another("operator")
     reply = await revoke(standing, operator, "0" * 64, **more)
-    assert told(reply) == (400, "invalid_request")
+    assert result_of(reply) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("ident", ["app_" + "0" * 26, "env_" + "0" * 26])
 async def test_what_the_tenant_does_not_have(standing: Plane, ident: str) -> None:
     operator = await standing.another("operator")
-    assert told(await revoke(standing, operator, ident)) == (404, "not_found")
+    assert result_of(await revoke(standing, operator, ident)) == (404, "not_found")
 
 
 async def test_an_auditor_revokes_nothing(standing: Plane) -> None:
     auditor = await standing.another("auditor")
-    assert told(await revoke(standing, auditor, "0" * 64)) == (403, "forbidden")
+    assert result_of(await revoke(standing, auditor, "0" * 64)) == (403, "forbidden")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ async def test_an_auditor_revokes_nothing(standing: Plane) -> None:
     ],
 )
 async def test_a_wrong_query(standing: Plane, query: str) -> None:
-    assert told(await standing.client.get(f"{URL}?{query}")) == (400, "invalid_request")
+    assert result_of(await standing.client.get(f"{URL}?{query}")) == (400, "invalid_request")
 
 
 # The feed
@@ -407,7 +407,7 @@ async def test_unsigned_nothing_is_told(
     unsigning = Unsigning()
     async with open_plane(tmp_path / "data", unsigning) as plane:
         for unsigning.answer in (None, Refused(code="unknown_key", message="forgotten")):
-            assert told(await plane.client.get(URL)) == (503, "unavailable")
+            assert result_of(await plane.client.get(URL)) == (503, "unavailable")
 
 
 # Services that honour grants
@@ -425,7 +425,7 @@ async def test_the_issuer_is_no_service(plane: Plane) -> None:
 async def test_a_registered_service_may_be_the_audience(plane: Plane, agent: str) -> None:
     operator = await plane.another("operator")
     service = {"name": "alone", "did": agent, "url": "http://127.0.0.1:8789"}
-    assert told(await plane.ask(audience=agent)) == (400, "invalid_request")
+    assert result_of(await plane.ask(audience=agent)) == (400, "invalid_request")
     made = await plane.client.post("/v1/services", json=service, headers=operator)
     assert made.status_code == 200, made.text
     added = {"decides": False, "createdAt": "2027-01-15T08:00:00.000Z"}
@@ -470,7 +470,7 @@ async def test_a_wrong_service(
     operator = await standing.another("operator")
     service = {"name": "x", "did": agent, "url": "https://x"} | change
     reply = await standing.client.post("/v1/services", json=service, headers=operator)
-    assert (*told(reply), reply.json()["fields"]) == (400, "invalid_request", [field])
+    assert (*result_of(reply), reply.json()["fields"]) == (400, "invalid_request", [field])
 
 
 async def test_a_name_and_a_did_are_of_one_service(plane: Plane, agent: str) -> None:

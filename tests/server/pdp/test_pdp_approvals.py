@@ -60,7 +60,7 @@ def read(world: World, root: Signed, path: str = PATH) -> httpx.Response:
     return world.call("GET", READ, token, params={"path": path})
 
 
-def told(said: httpx.Response) -> tuple[int, str | None]:
+def result_of(said: httpx.Response) -> tuple[int, str | None]:
     return said.status_code, said.json().get("error_code")
 
 
@@ -79,18 +79,18 @@ def content(world: World) -> str:
 
 def test_without_an_approval_a_person_is_asked_for(world: World) -> None:
     said = write(world, grant_write(world, meta={}))
-    assert told(said) == (403, "step_up_required")
+    assert result_of(said) == (403, "step_up_required")
     assert "a person looks at careful files first" in said.json()["error"]
     assert content(world) == "before"
 
 
 def test_an_approved_write_is_done_once(world: World) -> None:
     root = grant_write(world)
-    assert told(write(world, root)) == (200, None)
+    assert result_of(write(world, root)) == (200, None)
     assert content(world) == CONTENT
     (world.folder / PATH).write_text("since then")
     again = write(world, root)
-    assert told(again) == (403, "approval_already_used")
+    assert result_of(again) == (403, "approval_already_used")
     assert ENVELOPE in again.json()["error"]
     assert content(world) == "since then"
 
@@ -99,7 +99,7 @@ def test_an_approval_answers_for_its_own_roles_alone(world: World) -> None:
     """Policy may want other people by the time of the call than by that of the approval."""
     given = {**approved(world)["approval"], "roles": ["security"]}
     said = write(world, grant_write(world, meta=approved(world, approval=given)))
-    assert told(said) == (403, "approval_mismatch")
+    assert result_of(said) == (403, "approval_mismatch")
     assert "also requires the approval of lead" in said.json()["error"]
     assert content(world) == "before"
 
@@ -108,7 +108,7 @@ def test_the_very_same_invocation_is_told_the_same(world: World) -> None:
     root = grant_write(world)
     token = world.invoke(WRITE, file(PATH), ARGS, [root.jwt])
     body = {"path": PATH, "content": CONTENT}
-    said = [told(world.call("PUT", WRITE, token, json=body)) for _ in range(2)]
+    said = [result_of(world.call("PUT", WRITE, token, json=body)) for _ in range(2)]
     assert said == [(200, None), (403, "approval_already_used")]
 
 
@@ -117,33 +117,33 @@ def test_an_approved_read_is_done_once_too(world: World) -> None:
     said = read(world, root)
     assert (said.status_code, said.json()["content"]) == (200, "before")
     again = read(world, root)
-    assert told(again) == (403, "approval_already_used")
+    assert result_of(again) == (403, "approval_already_used")
     assert "before" not in again.text.replace(" used before", "")
 
 
 def test_one_of_many_at_the_same_time_gets_through(world: World) -> None:
     root = grant_write(world)
     with ThreadPoolExecutor(12) as pool:
-        said = list(pool.map(lambda _: told(write(world, root)), range(12)))
+        said = list(pool.map(lambda _: result_of(write(world, root)), range(12)))
     assert sorted(said, key=str) == [(200, None)] + [(403, "approval_already_used")] * 11
 
 
 def test_it_is_remembered_for_as_long_as_the_delegation_lives(world: World) -> None:
     """Its invocations end long before, and are not what is counted."""
     root = grant_write(world, ttl=3000)
-    assert told(write(world, root)) == (200, None)
+    assert result_of(write(world, root)) == (200, None)
     for minutes in range(4, 48, 4):
         world.now = NOW + 60 * minutes
         for _ in range(9):  # enough claims for old ones to be forgotten
             assert world.write("other", "x").status_code == 200
-        assert told(write(world, root)) == (403, "approval_already_used")
+        assert result_of(write(world, root)) == (403, "approval_already_used")
 
 
 def test_what_needs_no_approval_any_more_still_uses_it_up(world: World) -> None:
     (world.folder / "plain").write_text("x")
     root = grant_read(world, "plain")
     assert read(world, root, "plain").status_code == 200
-    assert told(read(world, root, "plain")) == (403, "approval_already_used")
+    assert result_of(read(world, root, "plain")) == (403, "approval_already_used")
 
 
 # What it is not good for
@@ -153,7 +153,7 @@ def test_what_policy_forbids_stays_forbidden(world: World) -> None:
     (world.folder / "secret").mkdir()
     (world.folder / "secret" / "f").write_text("s3cret")
     said = read(world, grant_read(world, "secret/f"), "secret/f")
-    assert told(said) == (403, "policy_denied")
+    assert result_of(said) == (403, "policy_denied")
     assert "s3cret" not in said.text
 
 
@@ -165,15 +165,15 @@ def test_other_arguments_were_not_approved(world: World) -> None:
 def test_a_refused_call_does_not_use_it_up(world: World) -> None:
     root = grant_write(world)
     assert write(world, root, "something else").status_code == 403
-    assert told(write(world, root)) == (200, None)
+    assert result_of(write(world, root)) == (200, None)
 
 
 def test_an_approved_call_that_then_fails_has_used_it_up(world: World) -> None:
     (world.folder / PATH).unlink()
     root = grant_read(world)
-    assert told(read(world, root)) == (404, "not_found")
+    assert result_of(read(world, root)) == (404, "not_found")
     (world.folder / PATH).write_text("later")
-    assert told(read(world, root)) == (403, "approval_already_used")
+    assert result_of(read(world, root)) == (403, "approval_already_used")
 
 
 def test_it_cannot_be_handed_on(world: World) -> None:
@@ -181,7 +181,7 @@ def test_it_cannot_be_handed_on(world: World) -> None:
     link = world.grant(READ, file(PATH), by="agent", to="child", prf=[root.cid])
     token = world.invoke(READ, file(PATH), {}, [root.jwt, link.jwt], by="child")
     said = world.call("GET", READ, token, params={"path": PATH})
-    assert told(said) == (401, "chain_invalid")
+    assert result_of(said) == (401, "chain_invalid")
 
 
 def test_an_agent_cannot_approve_for_itself(world: World) -> None:
@@ -198,7 +198,7 @@ def test_an_agent_cannot_approve_for_itself(world: World) -> None:
     )
     token = world.invoke(READ, file(PATH), {}, [root.jwt, link.jwt], by="child")
     said = world.call("GET", READ, token, params={"path": PATH})
-    assert told(said) == (403, "step_up_required")
+    assert result_of(said) == (403, "step_up_required")
 
 
 @pytest.mark.parametrize(
@@ -226,10 +226,10 @@ def test_an_agent_cannot_approve_for_itself(world: World) -> None:
 def test_another_form_is_no_approval(world: World, given: object) -> None:
     """Nor is it a token without one: what the issuer meant by it is not known."""
     root = grant_read(world, meta=approved(world, approval=given))
-    assert told(read(world, root)) == (403, "approval_not_found")
+    assert result_of(read(world, root)) == (403, "approval_not_found")
     (world.folder / "plain").write_text("x")
     free = grant_read(world, "plain", meta=approved(world, approval=given))
-    assert told(read(world, free, "plain")) == (403, "approval_not_found")
+    assert result_of(read(world, free, "plain")) == (403, "approval_not_found")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_another_form_is_no_approval(world: World, given: object) -> None:
     ids=["nothing", "the command", "the resource"],
 )
 def test_it_must_name_one_command_and_one_resource(world: World, statements: list[Any]) -> None:
-    assert told(read(world, grant_read(world, pol=statements))) == (403, "approval_mismatch")
+    assert result_of(read(world, grant_read(world, pol=statements))) == (403, "approval_mismatch")
 
 
 @pytest.mark.parametrize("audience", [None, "stranger", 7])
@@ -246,7 +246,7 @@ def test_it_is_for_one_service(world: World, audience: object) -> None:
     """Every service counts for itself, so one good everywhere would be good often."""
     named = world.dids.get(str(audience), audience)
     meta = approved(world, audience=named)
-    assert told(read(world, grant_read(world, meta=meta))) == (401, "audience_mismatch")
+    assert result_of(read(world, grant_read(world, meta=meta))) == (401, "audience_mismatch")
 
 
 # When the store fails
@@ -255,13 +255,13 @@ def test_it_is_for_one_service(world: World, audience: object) -> None:
 def test_without_a_store_nothing_is_done(world: World) -> None:
     writing, reading = grant_write(world), grant_read(world)
     world.store.broken.add("claim_nonce")
-    assert told(write(world, writing)) == (503, "unavailable")
+    assert result_of(write(world, writing)) == (503, "unavailable")
     said = read(world, reading)
-    assert told(said) == (503, "unavailable")
+    assert result_of(said) == (503, "unavailable")
     assert "before" not in said.text
     assert content(world) == "before"
     world.store.broken.clear()
-    assert told(write(world, writing)) == (200, None)
+    assert result_of(write(world, writing)) == (200, None)
 
 
 # What is on record

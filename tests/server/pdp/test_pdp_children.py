@@ -28,7 +28,7 @@ def notes(world: World) -> None:
         (world.folder / folder / "f").write_text(f"{folder} is read")
 
 
-def told(said: httpx.Response) -> tuple[int, str | None, int | None]:
+def result_of(said: httpx.Response) -> tuple[int, str | None, int | None]:
     """The status, code and hop of an answer that gives nothing away unless it is an allow."""
     body = said.json()
     assert said.status_code == 200 or "is read" not in said.text
@@ -46,14 +46,14 @@ def test_a_chain_works_to_the_depth_limit_and_no_further(
     world: World, did: Did, depth: int
 ) -> None:
     holder = agent_chain(world, did, depth)[-1]
-    assert told(holder.read("notes/f")) == ALLOWED
+    assert result_of(holder.read("notes/f")) == ALLOWED
     said = holder.write("notes/f", "new")
     assert said.status_code == 200, said.text
     assert (world.folder / "notes/f").read_text() == "new"
     (world.folder / "notes/f").write_text("is read")
     if depth == 8:
         deeper = holder.delegate(did())
-        assert told(deeper.read("notes/f"))[:2] == (401, "chain_too_deep")
+        assert result_of(deeper.read("notes/f"))[:2] == (401, "chain_too_deep")
 
 
 def test_lineage_counts_towards_the_depth(world: World, did: Did) -> None:
@@ -61,8 +61,8 @@ def test_lineage_counts_towards_the_depth(world: World, did: Did) -> None:
     lineage = {"root": did(), "invokedBy": [], "depth": 6}
     first = root(world, did(), meta={"lineage": lineage}, prf=["0" * 64] * 6)
     second = first.delegate(did(), FILES)
-    assert told(second.read("notes/f")) == ALLOWED
-    assert told(second.delegate(did()).read("notes/f"))[:2] == (401, "chain_too_deep")
+    assert result_of(second.read("notes/f")) == ALLOWED
+    assert result_of(second.delegate(did()).read("notes/f"))[:2] == (401, "chain_too_deep")
 
 
 def test_a_write_works_once_for_each_token_of_a_child(world: World, did: Did) -> None:
@@ -82,31 +82,31 @@ def test_an_app_that_uses_tokens_up_through_its_children_keeps_no_other_from_it(
     app = {"app_id": f"app_{'7' * 26}"}
     parent, other = root(world, did(), meta=app), root(world, did(), meta={"app_id": "app_other"})
     written = [parent.delegate(did(), FILES).write("notes/f", "is read") for _ in range(3)]
-    assert [told(said) for said in written] == [ALLOWED, ALLOWED, (503, "unavailable", None)]
+    assert [result_of(said) for said in written] == [ALLOWED, ALLOWED, (503, "unavailable", None)]
     assert "this app, with all its agents," in written[-1].text
-    assert told(other.delegate(did(), FILES).write("notes/f", "is read")) == ALLOWED
+    assert result_of(other.delegate(did(), FILES).write("notes/f", "is read")) == ALLOWED
 
 
 def test_a_child_reads_within_what_it_was_handed(world: World, did: Did) -> None:
     parent = root(world, did())
     child = parent.delegate(did(), READ, "notes/a")
-    assert told(child.read("notes/a/f")) == ALLOWED
-    assert told(child.read("notes/f")) == (403, "resource_out_of_scope", 2)
-    assert told(parent.read("notes/f")) == ALLOWED
+    assert result_of(child.read("notes/a/f")) == ALLOWED
+    assert result_of(child.read("notes/f")) == (403, "resource_out_of_scope", 2)
+    assert result_of(parent.read("notes/f")) == ALLOWED
 
 
 def test_a_link_without_a_constraint_inherits_that_of_its_parent(world: World, did: Did) -> None:
     child = root(world, did(), path="notes/a").delegate(did(), READ, None)
-    assert told(child.read("notes/a/f")) == ALLOWED
-    assert told(child.read("notes/f")) == (403, "resource_out_of_scope", 2)
+    assert result_of(child.read("notes/a/f")) == ALLOWED
+    assert result_of(child.read("notes/f")) == (403, "resource_out_of_scope", 2)
 
 
 def test_every_pol_of_every_link_holds(world: World, did: Did) -> None:
     """Narrowed by an ancestor to what it reads, a grandchild cannot write again."""
     narrow = [["==", ".cmd", READ]]
     grandchild = root(world, did()).delegate(did(), FILES, pol=narrow).delegate(did(), FILES)
-    assert told(grandchild.read("notes/f")) == ALLOWED
-    assert told(grandchild.write("notes/f", "x")) == (403, "resource_out_of_scope", 1)
+    assert result_of(grandchild.read("notes/f")) == ALLOWED
+    assert result_of(grandchild.write("notes/f", "x")) == (403, "resource_out_of_scope", 1)
 
 
 def test_a_pol_on_arguments_holds_even_where_the_child_does_not_sign_them(
@@ -116,9 +116,9 @@ def test_a_pol_on_arguments_holds_even_where_the_child_does_not_sign_them(
     pol = [["==", ".args.content", {"sha256": digest}]]
     child = root(world, did()).delegate(did(), WRITE, pol=pol)
     signed = {"content": {"sha256": digest}}
-    assert told(child.write("notes/f", "x", args=signed)) == ALLOWED
-    assert told(child.write("notes/f", "y", args=signed)) == (403, "resource_mismatch", 2)
-    assert told(child.write("notes/f", "y")) == (403, "resource_out_of_scope", 1)
+    assert result_of(child.write("notes/f", "x", args=signed)) == ALLOWED
+    assert result_of(child.write("notes/f", "y", args=signed)) == (403, "resource_mismatch", 2)
+    assert result_of(child.write("notes/f", "y")) == (403, "resource_out_of_scope", 1)
     assert (world.folder / "notes/f").read_text() == "x"
 
 
@@ -126,8 +126,8 @@ def test_a_prefix_is_for_the_commands_that_its_pol_lists(world: World, did: Did)
     listed = [["or", [["==", ".cmd", READ], ["==", ".cmd", "/filesystem/dir/list"]]]]
     agent = root(world, did(), "/filesystem", pol=listed)
     for holder in (agent, agent.delegate(did(), "/filesystem")):
-        assert told(holder.read("notes/f")) == ALLOWED
-        assert told(holder.write("notes/f", "x")) == (403, "resource_out_of_scope", 0)
+        assert result_of(holder.read("notes/f")) == ALLOWED
+        assert result_of(holder.write("notes/f", "x")) == (403, "resource_out_of_scope", 0)
 
 
 # What a child tries
@@ -282,7 +282,7 @@ ATTACKS: dict[
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_a_child_cannot_do_more_than_it_was_given(world: World, did: Did, name: str) -> None:
     attack, expected = ATTACKS[name]
-    assert told(attack(root(world, did()), did)) == expected
+    assert result_of(attack(root(world, did()), did)) == expected
 
 
 def approved(world: World, did: str, path: str) -> ChainHolder:
@@ -301,15 +301,15 @@ def approved(world: World, did: str, path: str) -> ChainHolder:
 def test_a_parents_approval_is_not_handed_on(world: World, did: Did) -> None:
     parent = approved(world, did(), "careful/f")
     child = parent.delegate(did(), READ, "careful/f")
-    assert told(child.read("careful/f")) == (401, "chain_invalid", 1)
-    assert told(child.read("careful/f", chain=parent.chain)) == (401, "chain_invalid", 1)
-    assert told(parent.read("careful/f")) == ALLOWED
+    assert result_of(child.read("careful/f")) == (401, "chain_invalid", 1)
+    assert result_of(child.read("careful/f", chain=parent.chain)) == (401, "chain_invalid", 1)
+    assert result_of(parent.read("careful/f")) == ALLOWED
 
 
 def test_a_child_cannot_write_an_approval_into_its_link(world: World, did: Did) -> None:
     meta = {"approval": {"id": "env_1", "fingerprint": "0" * 64, "roles": ["lead"]}}
     child = root(world, did(), path=None).delegate(did(), READ, "careful", meta=meta)
-    assert told(child.read("careful/f")) == (403, "step_up_required", None)
+    assert result_of(child.read("careful/f")) == (403, "step_up_required", None)
 
 
 # What policy says of children
@@ -319,13 +319,13 @@ def test_where_policy_asks_for_a_person_a_child_that_acts_offline_is_refused(
     world: World, did: Did
 ) -> None:
     child = root(world, did(), path=None).delegate(did(), READ, "careful")
-    assert told(child.read("careful/f")) == (403, "step_up_required", None)
+    assert result_of(child.read("careful/f")) == (403, "step_up_required", None)
 
 
 def test_what_policy_forbids_no_chain_opens(world: World, did: Did) -> None:
     child = root(world, did(), path=None).delegate(did(), READ, None)
-    assert told(child.read("secret/f")) == (403, "policy_denied", None)
-    assert told(child.read("other/f")) == ALLOWED
+    assert result_of(child.read("secret/f")) == (403, "policy_denied", None)
+    assert result_of(child.read("other/f")) == ALLOWED
 
 
 def test_a_child_cannot_pass_for_a_root(world: World, did: Did) -> None:
@@ -333,12 +333,12 @@ def test_a_child_cannot_pass_for_a_root(world: World, did: Did) -> None:
     me = did()
     claims = {"lineage": {"root": me, "invokedBy": [], "depth": 0}, "app_id": "app_other"}
     parent = root(world, did(), path=None)
-    assert told(parent.read("roots/f")) == ALLOWED
+    assert result_of(parent.read("roots/f")) == ALLOWED
     for meta in ({}, claims):
         child = parent.delegate(me, READ, "roots", meta=meta)
-        assert told(child.read("roots/f")) == (403, "policy_denied", None)
+        assert result_of(child.read("roots/f")) == (403, "policy_denied", None)
     again = root(world, did(), path=None, meta={"lineage": {"root": did(), "depth": 1}})
-    assert told(again.read("roots/f")) == (403, "policy_denied", None)
+    assert result_of(again.read("roots/f")) == (403, "policy_denied", None)
 
 
 def test_policy_sees_the_family(world: World, did: Did) -> None:
@@ -350,30 +350,30 @@ def test_policy_sees_the_family(world: World, did: Did) -> None:
     mine = {"lineage": {"root": did(), "depth": 0, "swarmId": label}}
     impostor = nameless.delegate(did(), READ, None, meta=mine)
     child, other = named.delegate(did(), READ, None), nameless.delegate(did(), READ, None)
-    assert told(named.read("crew/f")) == told(child.read("crew/f")) == ALLOWED
+    assert result_of(named.read("crew/f")) == result_of(child.read("crew/f")) == ALLOWED
     unnamed = root(world, did(), path=None, meta=bare)
     for agent in (nameless, other, impostor, unnamed):
-        assert told(agent.read("crew/f")) == (403, "policy_denied", None)
-    assert told(nameless.read("kept/f")) == ALLOWED
-    assert told(other.read("kept/f")) == (403, "policy_denied", None)
+        assert result_of(agent.read("crew/f")) == (403, "policy_denied", None)
+    assert result_of(nameless.read("kept/f")) == ALLOWED
+    assert result_of(other.read("kept/f")) == (403, "policy_denied", None)
 
 
 def test_policy_sees_every_ancestor(world: World, did: Did) -> None:
     stranger = world.dids["stranger"]
     world.dids = {**world.dids, stranger: stranger}
     clean = root(world, did(), path=None).delegate(did(), READ, None)
-    assert told(clean.read("clean/f")) == ALLOWED
-    assert told(clean.read("pinned/f")) == (403, "policy_denied", None)
+    assert result_of(clean.read("clean/f")) == ALLOWED
+    assert result_of(clean.read("pinned/f")) == (403, "policy_denied", None)
     through = (
         root(world, did(), path=None).delegate(stranger, READ, None).delegate(did(), READ, None)
     )
-    assert told(through.read("clean/f")) == (403, "policy_denied", None)
+    assert result_of(through.read("clean/f")) == (403, "policy_denied", None)
     before = {"lineage": {"root": stranger, "invokedBy": [stranger], "depth": 1}}
     again = root(world, did(), path=None, meta=before)
-    assert told(again.read("clean/f")) == (403, "policy_denied", None)
+    assert result_of(again.read("clean/f")) == (403, "policy_denied", None)
     pinned = root(world, stranger, path=None)
     for agent in (pinned, pinned.delegate(did(), READ, None), again.delegate(did(), READ, None)):
-        assert told(agent.read("pinned/f")) == ALLOWED
+        assert result_of(agent.read("pinned/f")) == ALLOWED
 
 
 # What stops them
@@ -384,7 +384,7 @@ def test_a_revoked_branch_stops_and_its_sibling_goes_on(world: World, did: Did, 
     first = root(world, did())
     middle, sibling = first.delegate(did(), FILES), first.delegate(did(), FILES)
     leaf = middle.delegate(did(), READ, "notes/a")
-    assert told(leaf.read("notes/a/f")) == told(sibling.read("notes/f")) == ALLOWED
+    assert result_of(leaf.read("notes/a/f")) == result_of(sibling.read("notes/f")) == ALLOWED
     revoked = {
         "root": first.cid,
         "middle": middle.cid,
@@ -394,10 +394,10 @@ def test_a_revoked_branch_stops_and_its_sibling_goes_on(world: World, did: Did, 
         "itself": leaf.did,
     }
     world.run(store_access.revoke(world.store.store, "acme", [revoked[what]]))
-    assert told(leaf.read("notes/a/f"))[:2] == (401, "revoked")
+    assert result_of(leaf.read("notes/a/f"))[:2] == (401, "revoked")
     whole = what in ("root", "root agent")
-    assert (told(sibling.read("notes/f"))[:2] == (401, "revoked")) == whole
-    assert (told(middle.read("notes/f"))[:2] == (401, "revoked")) == (
+    assert (result_of(sibling.read("notes/f"))[:2] == (401, "revoked")) == whole
+    assert (result_of(middle.read("notes/f"))[:2] == (401, "revoked")) == (
         whole or what in ("middle", "parent")
     )
 
@@ -408,8 +408,8 @@ def test_a_link_lives_no_longer_than_it_says(world: World, did: Did) -> None:
     token = child.token("notes/a/f", ttl=30)
     world.now += 30
     said = world.call("GET", READ, token, params={"path": "notes/a/f"})
-    assert told(said) == (401, "expired", 1)
-    assert told(parent.read("notes/f")) == ALLOWED
+    assert result_of(said) == (401, "expired", 1)
+    assert result_of(parent.read("notes/f")) == ALLOWED
 
 
 def test_signed_text_is_not_rewritten(world: World, did: Did) -> None:
@@ -418,4 +418,4 @@ def test_signed_text_is_not_rewritten(world: World, did: Did) -> None:
     head, _, signature = child.chain[1].rpartition(".")
     broken: Any = f"{head}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
     said = child.read("notes/a/f", chain=[child.chain[0], broken])
-    assert told(said) == (401, "bad_signature", 1)
+    assert result_of(said) == (401, "bad_signature", 1)

@@ -27,7 +27,7 @@ def note(world: World) -> None:
     (world.folder / "f").write_text("hello")
 
 
-def told(said: httpx.Response) -> tuple[int, str | None]:
+def result_of(said: httpx.Response) -> tuple[int, str | None]:
     return said.status_code, said.json().get("error_code")
 
 
@@ -63,7 +63,7 @@ def test_all_that_descends_from_a_revoked_link_is_refused(
     )
     revoke(world, links[which].cid if kind == "cid" else holders[which])
     for length in range(depth):
-        said = told(call(world, tokens[: length + 1], by=holders[length]))
+        said = result_of(call(world, tokens[: length + 1], by=holders[length]))
         assert said == ((401, "revoked") if length >= which else (200, None))
 
 
@@ -76,7 +76,7 @@ def test_a_revoked_app_has_no_tokens(world: World, did: Callable[[], str]) -> No
     revoke(world, app)
     for chain, by in (([root.jwt], holder), ([root.jwt, link.jwt], child)):
         said = call(world, chain, by=by)
-        assert told(said) == (401, "revoked")
+        assert result_of(said) == (401, "revoked")
         assert "the app" in said.json()["error"]
 
 
@@ -88,7 +88,7 @@ def test_a_link_cannot_name_another_app(world: World, did: Callable[[], str]) ->
         READ, file("f"), by=holder, to=child, prf=[root.cid], meta={"app_id": "app_free"}
     )
     revoke(world, ENVELOPE)
-    assert told(call(world, [root.jwt, link.jwt], by=child)) == (401, "revoked")
+    assert result_of(call(world, [root.jwt, link.jwt], by=child)) == (401, "revoked")
 
 
 def test_a_revoked_approval_is_good_for_nothing(world: World, did: Callable[[], str]) -> None:
@@ -104,7 +104,7 @@ def test_a_revoked_approval_is_good_for_nothing(world: World, did: Callable[[], 
         },
     )
     revoke(world, envelope)
-    assert told(call(world, [root.jwt], by=holder)) == (401, "revoked")
+    assert result_of(call(world, [root.jwt], by=holder)) == (401, "revoked")
 
 
 def test_a_revoked_issuer_has_signed_nothing(world: World, did: Callable[[], str]) -> None:
@@ -116,7 +116,7 @@ def test_a_revoked_issuer_has_signed_nothing(world: World, did: Callable[[], str
         root = world.grant(READ, file("f"), by=issuer, to=holder)
         assert call(world, [root.jwt], by=holder, root=issuer).status_code == 200
         revoke(world, issuer)
-        assert told(call(world, [root.jwt], by=holder, root=issuer)) == (401, "revoked")
+        assert result_of(call(world, [root.jwt], by=holder, root=issuer)) == (401, "revoked")
     finally:
         del trusted[issuer]
 
@@ -137,7 +137,7 @@ def test_a_grant_made_for_a_child_falls_with_its_ancestors(
     root = world.grant(READ, file("f"), to=holder, meta={"lineage": dict(lineage(ancestor))})
     assert call(world, [root.jwt], by=holder).status_code == 200
     revoke(world, ancestor)
-    assert told(call(world, [root.jwt], by=holder)) == (401, "revoked")
+    assert result_of(call(world, [root.jwt], by=holder)) == (401, "revoked")
 
 
 @pytest.mark.parametrize("odd", [["x"], {"a": 1}, 7, [7, None, {"b": [2]}]], ids=str)
@@ -161,7 +161,7 @@ def test_a_view_that_is_too_old_lets_nothing_through(world: World, age: int, sta
     ready = world.call("GET", "/readyz", None)
     assert ready.status_code == status
     if status == 503:
-        assert told(said) == (503, "revocations_stale")
+        assert result_of(said) == (503, "revocations_stale")
         assert str(age) in said.json()["error"]
         assert str(age) in ready.json()["error"]
 
@@ -179,10 +179,10 @@ def test_what_is_known_to_be_revoked_is_so_however_old_the_view_is(
     root = world.grant(READ, file("f"), to=holder)
     revoke(world, root.cid)
     world.view.age = 100
-    assert told(call(world, [root.jwt], by=holder)) == (401, "revoked")
+    assert result_of(call(world, [root.jwt], by=holder)) == (401, "revoked")
 
 
 def test_a_view_that_cannot_be_asked_lets_nothing_through(world: World) -> None:
     world.store.broken.add("revoked")
-    assert told(world.read("f")) == (503, "revocations_stale")
+    assert result_of(world.read("f")) == (503, "revocations_stale")
     assert world.call("GET", "/readyz", None).status_code == 503

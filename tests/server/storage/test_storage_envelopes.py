@@ -43,7 +43,7 @@ def draft(ident: str = "env_1", **changes: Any) -> Envelope:
     return replace(made, **changes)
 
 
-def told(receipt: str, key: str = "", request: str = "a") -> AnswerRecord:
+def answer_record(receipt: str, key: str = "", request: str = "a") -> AnswerRecord:
     stored = StoredAnswer(
         "default", "app_1", key, request * 64, receipt, "did:key:x", {"receiptId": receipt}, AT
     )
@@ -55,7 +55,9 @@ def show(envelope: Envelope, now: int) -> dict[str, Any]:
 
 
 async def ask(store: Store, envelope: Envelope, key: str = "") -> ApprovalLookup | StoredAnswer:
-    return await store.envelopes.ask(envelope, lambda _: told(envelope.receipt_id, key), show)
+    return await store.envelopes.ask(
+        envelope, lambda _: answer_record(envelope.receipt_id, key), show
+    )
 
 
 def voted(after: Envelope, vote: Vote) -> Record:
@@ -82,11 +84,11 @@ async def test_a_question_is_read_as_it_was_written(store: Store) -> None:
 
 async def test_an_approval_is_used_once(store: Store, clock: Clock) -> None:
     await ask(store, draft())
-    assert await store.envelopes.consume("env_1", told("evt_0"), ()) is False
+    assert await store.envelopes.consume("env_1", answer_record("evt_0"), ()) is False
     await say(store, approve=True)
     clock.now += 10
-    assert await store.envelopes.consume("env_1", told("evt_1"), ()) is True
-    assert await store.envelopes.consume("env_1", told("evt_2"), ()) is False
+    assert await store.envelopes.consume("env_1", answer_record("evt_1"), ()) is True
+    assert await store.envelopes.consume("env_1", answer_record("evt_2"), ()) is False
     found = await store.envelopes.find("default", "env_1")
     assert found is not None
     assert (found.state, found.consumed_at) == ("consumed", AT + 10)
@@ -100,7 +102,7 @@ async def test_the_time_that_counts_is_that_of_the_write(
     await ask(store, draft())
     await say(store, approve=True)
     clock.now += after
-    used = await store.envelopes.consume("env_1", told("evt_1"), ())
+    used = await store.envelopes.consume("env_1", answer_record("evt_1"), ())
     assert used is (after < 900)
 
 
@@ -109,7 +111,10 @@ async def test_what_was_revoked_meanwhile_uses_no_approval(store: Store, gone: s
     await ask(store, draft())
     await say(store, approve=True)
     await store_access.revoke(store, "default", [gone])
-    assert await store.envelopes.consume("env_1", told("evt_1"), ("app_1", "did:key:x")) is False
+    assert (
+        await store.envelopes.consume("env_1", answer_record("evt_1"), ("app_1", "did:key:x"))
+        is False
+    )
     found = await store.envelopes.find("default", "env_1")
     assert found is not None
     assert found.state == "approved"
@@ -119,9 +124,9 @@ async def test_what_was_revoked_meanwhile_uses_no_approval(store: Store, gone: s
 async def test_a_key_that_was_answered_meanwhile_uses_no_approval(store: Store) -> None:
     await ask(store, draft())
     await say(store, approve=True)
-    first = told("evt_1", "key")
+    first = answer_record("evt_1", "key")
     await store.record_answer(first.record, first.stored)
-    assert await store.envelopes.consume("env_1", told("evt_2", "key"), ()) == first.stored
+    assert await store.envelopes.consume("env_1", answer_record("evt_2", "key"), ()) == first.stored
     found = await store.envelopes.find("default", "env_1")
     assert found is not None
     assert found.state == "approved"
@@ -130,12 +135,12 @@ async def test_a_key_that_was_answered_meanwhile_uses_no_approval(store: Store) 
 
 async def test_a_key_whose_day_ends_just_now_uses_no_approval(store: Store, clock: Clock) -> None:
     """The answer of yesterday is one by the time of the question, if not by that of the write."""
-    first = told("evt_1", "key")
+    first = answer_record("evt_1", "key")
     await store.record_answer(first.record, first.stored)
     clock.now += KEPT_SECONDS + 5
     await ask(store, draft(expires_at=AT + KEPT_SECONDS + 900))
     await say(store, approve=True)
-    late = told("evt_2", "key")
+    late = answer_record("evt_2", "key")
     late = replace(late, stored=replace(late.stored, created_at=AT + 10))
     assert await store.envelopes.consume("env_1", late, ()) == first.stored
     found = await store.envelopes.find("default", "env_1")
@@ -145,7 +150,7 @@ async def test_a_key_whose_day_ends_just_now_uses_no_approval(store: Store, cloc
 
 
 async def test_a_key_that_was_answered_meanwhile_opens_no_question(store: Store) -> None:
-    first = told("evt_1", "key")
+    first = answer_record("evt_1", "key")
     await store.record_answer(first.record, first.stored)
     assert await ask(store, draft(), "key") == first.stored
     assert await store.envelopes.find("default", "env_1") is None
@@ -154,7 +159,7 @@ async def test_a_key_that_was_answered_meanwhile_opens_no_question(store: Store)
 
 async def test_an_answer_is_kept_with_the_question(store: Store) -> None:
     await ask(store, draft(), "key")
-    assert await store.answered("app_1", "key") == told("evt_env_1", "key").stored
+    assert await store.answered("app_1", "key") == answer_record("evt_env_1", "key").stored
 
 
 async def test_who_is_to_be_told_is_told_of_new_questions_and_of_their_outcome(
@@ -227,16 +232,16 @@ async def test_a_failure_undoes_the_whole_of_it(store: Store) -> None:
     await ask(store, draft())
     await say(store, approve=True)
     with pytest.raises(Exception, match="database failed"):
-        await store.envelopes.consume("env_1", told("evt_env_1"), ())
+        await store.envelopes.consume("env_1", answer_record("evt_env_1"), ())
     found = await store.envelopes.find("default", "env_1")
     assert found is not None
     assert found.state == "approved"
-    assert await store.envelopes.consume("env_1", told("evt_1"), ()) is True
+    assert await store.envelopes.consume("env_1", answer_record("evt_1"), ()) is True
 
 
 async def test_one_tenant_does_not_use_what_another_approved(store: Store) -> None:
     await ask(store, draft())
     await say(store, approve=True)
-    mine = told("evt_1")
+    mine = answer_record("evt_1")
     theirs = replace(mine, record=replace(mine.record, tenant="another"))
     assert await store.envelopes.consume("env_1", theirs, ()) is False

@@ -1,4 +1,4 @@
-"""Between a service and its control plane there is somebody who lies."""
+"""A proxy between a service and its control plane changes the answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from services import Liar, Lie, api_key, cid, liar_before, register, told
+from services import Tamper, TamperingProxy, api_key, cid, register, result_of, tampering_proxy
 from standalone import NOTE, READ, Plane, client, until
 
 from nomos import ConfigurationError, Denied, InvalidResponse, Verifier
@@ -45,9 +45,9 @@ def following(scene: Scene, url: str, **settings: Any) -> Verifier:
     )
 
 
-def feed_alone(lie: Lie) -> Lie:
-    """Lie about revocations, and say the truth about keys."""
-    return lambda path, truth: lie(path, truth) if "/v1/revocations" in path else truth
+def feed_alone(tamper: Tamper) -> Tamper:
+    """Tamper about revocations, and say the truth about keys."""
+    return lambda path, truth: tamper(path, truth) if "/v1/revocations" in path else truth
 
 
 def forged(_: str, truth: dict[str, Any]) -> dict[str, Any]:
@@ -64,13 +64,13 @@ def another_tenant(_: str, truth: dict[str, Any]) -> dict[str, Any]:
     return {**truth, "tenant": "another"}
 
 
-def rolled_back(liar: Liar) -> Lie:
-    """The newest answer of before the lie, again and again."""
-    old = [truth for path, truth in liar.truths if "/v1/revocations" in path][-1]
+def rolled_back(proxy: TamperingProxy) -> Tamper:
+    """The newest answer of before, again and again."""
+    old = [truth for path, truth in proxy.truths if "/v1/revocations" in path][-1]
     return lambda *_: old
 
 
-def another_issuers(http: httpx.Client) -> Lie:
+def another_issuers(http: httpx.Client) -> Tamper:
     """What another control plane says, feed and keys, signed as it should be."""
     return lambda path, _: dict(http.get(path).json())
 
@@ -86,37 +86,39 @@ def test_a_lie_is_not_believed_whatever_it_is(scene: Scene) -> None:
         "rolled back": "its checkpoint was not made for this request",
         "other": "its checkpoint is not the issuer's",
     }
-    liars = {name: liar_before(plane) for name in sentences}
-    verifiers = {name: following(scene, liar.url) for name, liar in liars.items()}
+    proxies = {name: tampering_proxy(plane) for name in sentences}
+    verifiers = {name: following(scene, proxy.url) for name, proxy in proxies.items()}
     try:
         for verifier in verifiers.values():
-            assert told(verifier, revoked) == told(verifier, good) == "allowed"
+            assert result_of(verifier, revoked) == result_of(verifier, good) == "allowed"
         with client(scene.other.url, api_key(scene.other)) as http:
-            lies: dict[str, Lie] = {
+            tamperings: dict[str, Tamper] = {
                 "forged": feed_alone(forged),
                 "cut": feed_alone(cut),
                 "tenant": feed_alone(another_tenant),
-                "rolled back": feed_alone(rolled_back(liars["rolled back"])),
+                "rolled back": feed_alone(rolled_back(proxies["rolled back"])),
                 "other": another_issuers(http),
             }
-            for name, lie in lies.items():
-                liars[name].lie = lie
+            for name, tamper in tamperings.items():
+                proxies[name].tamper = tamper
             plane.revoke(cid(revoked))
             time.sleep(STALE_AFTER + 2)
             for name, verifier in verifiers.items():
-                assert told(verifier, revoked) == told(verifier, good) == "revocations_stale", name
+                assert (
+                    result_of(verifier, revoked) == result_of(verifier, good) == "revocations_stale"
+                ), name
                 with pytest.raises(Denied, match=f"is refused .*{sentences[name]}"):
                     verifier.verify(good["ucan"], command=READ, resource=NOTE)
-            for liar in liars.values():
-                liar.lie = None
+            for proxy in proxies.values():
+                proxy.tamper = None
             for verifier in verifiers.values():
-                until(lambda verifier=verifier: told(verifier, good) == "allowed", WITHIN)
-                assert told(verifier, revoked) == "revoked"
+                until(lambda verifier=verifier: result_of(verifier, good) == "allowed", WITHIN)
+                assert result_of(verifier, revoked) == "revoked"
     finally:
         for verifier in verifiers.values():
             verifier.close()
-        for liar in liars.values():
-            liar.close()
+        for proxy in proxies.values():
+            proxy.close()
 
 
 def test_another_control_plane_is_not_the_pinned_issuers(scene: Scene) -> None:
@@ -124,7 +126,7 @@ def test_another_control_plane_is_not_the_pinned_issuers(scene: Scene) -> None:
         following(scene, scene.other.url, trust_anchor=scene.plane.issuer)
     assert refused.value.setting == "trust_anchor"
     with following(scene, scene.plane.url, trust_anchor=scene.plane.issuer) as verifier:
-        assert told(verifier, scene.plane.grant(scene.did)) == "allowed"
+        assert result_of(verifier, scene.plane.grant(scene.did)) == "allowed"
 
 
 def test_a_key_that_only_names_the_pinned_one_is_not_its_successor(scene: Scene) -> None:
@@ -135,25 +137,25 @@ def test_a_key_that_only_names_the_pinned_one_is_not_its_successor(scene: Scene)
         row = {**keys[0]["row"], "did": scene.other.issuer, "seq": len(keys) + 1}
         return {**truth, "keys": [*keys, {**keys[0], "row": row}]}
 
-    liar = liar_before(scene.plane)
+    proxy = tampering_proxy(scene.plane)
     try:
-        liar.lie = claimed
+        proxy.tamper = claimed
         with pytest.raises(ConfigurationError, match="was changed: it does not match its hash"):
-            following(scene, liar.url, trust_anchor=scene.plane.issuer)
+            following(scene, proxy.url, trust_anchor=scene.plane.issuer)
         with pytest.raises(InvalidResponse, match="was changed: it does not match its hash"):
-            following(scene, liar.url)
+            following(scene, proxy.url)
     finally:
-        liar.close()
+        proxy.close()
 
 
 def test_a_feed_that_lies_from_the_beginning_is_no_beginning(scene: Scene) -> None:
-    liar = liar_before(scene.plane)
+    proxy = tampering_proxy(scene.plane)
     try:
-        liar.lie = feed_alone(forged)
+        proxy.tamper = feed_alone(forged)
         with pytest.raises(InvalidResponse, match="its checkpoint is not the issuer's"):
-            following(scene, liar.url)
+            following(scene, proxy.url)
     finally:
-        liar.close()
+        proxy.close()
 
 
 @pytest.mark.parametrize(
@@ -168,10 +170,10 @@ def test_a_feed_that_lies_from_the_beginning_is_no_beginning(scene: Scene) -> No
 def test_what_is_no_well_known_is_no_ground_for_trust(
     scene: Scene, said: Any, sentence: str
 ) -> None:
-    liar = liar_before(scene.plane)
+    proxy = tampering_proxy(scene.plane)
     try:
-        liar.lie = lambda *_: said
+        proxy.tamper = lambda *_: said
         with pytest.raises(InvalidResponse, match=sentence):
-            following(scene, liar.url)
+            following(scene, proxy.url)
     finally:
-        liar.close()
+        proxy.close()
