@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nomos._core.effects import ChildCredential, Send
+from nomos._json import same
 from nomos.constraints import listed
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_PURPOSE, MAX_TTL_SECONDS, Chain, Question
@@ -84,7 +85,7 @@ def digested(args: object) -> object:
 def same_args(args: Mapping[str, Any], bound: Mapping[str, Any]) -> bool:
     """Return whether these are the arguments that a grant is bound to, a text by its digest."""
     return args.keys() == bound.keys() and all(
-        value == bound[name] or (isinstance(value, str) and bound[name] == _digest(value))
+        same(value, bound[name]) or (isinstance(value, str) and bound[name] == _digest(value))
         for name, value in args.items()
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from nomos._limits import MAX_LINKS
 from nomos.errors import ConfigurationError
 from nomos.server.storage.database import StorageUnavailable
+from nomos.server.storage.failures import DiskUnusable
 from nomos.server.storage.store import Store
 
 
@@ -23,8 +24,9 @@ async def migrate(store: Store, folder: Path) -> None:
         await store.migrate()
     except StorageUnavailable as failure:
         why = getattr(failure.__cause__, "orig", failure)
+        what = f"{why}. Restore it from a backup, or choose another data folder"
+        if isinstance(failure, DiskUnusable):
+            what = str(failure)
         raise ConfigurationError(
-            f"the database in {folder} cannot be used: {why}. Restore it from a backup, or choose "
-            "another data folder",
-            setting="data",
+            f"the database in {folder} cannot be used: {what}", setting="data"
         ) from failure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import stat
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from prepared import INSTALLED, NOMOS
 from receiver import receiving
 
@@ -166,3 +168,32 @@ def test_a_webhook_in_the_open_stops_the_server_before_it_starts(tmp_path: Path)
     assert "NOMOS_WEBHOOK_URL is plain http to hooks.example.com" in said
     assert SECRET not in said
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (1, "the data folder .* cannot be used: .*File too large"),
+        (65_536, "the disk cannot be read or written: check it and its free space"),
+        (400_000, "the disk cannot be read or written: check it and its free space"),
+    ],
+)
+def test_a_disk_that_takes_no_more_at_the_start_is_named(
+    tmp_path: Path, size: int, said: str
+) -> None:
+    """A limit on the size of files fails each write as a full disk does, at a known place."""
+    done = subprocess.run(
+        [INSTALLED, "dev", "--data", tmp_path / "data", "--control-port", "0", "--pdp-port", "0"],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "200"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+    assert done.returncode == 1
+    assert re.search(said, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

@@ -27,7 +27,7 @@ from sqlalchemy.engine import Connection, Engine
 from nomos.server.storage.anchor import AnchorMark
 from nomos.server.storage.anchor_keeper import AnchorKeeper
 from nomos.server.storage.damaged_rows import Damaged, undecodable
-from nomos.server.storage.engine import damaged, open_reader, open_writer
+from nomos.server.storage.engine import damaged, open_reader, open_writer, unavailable
 from nomos.server.storage.failures import StorageClosed, StorageLost, StorageUnavailable
 
 __all__ = ["Database", "StorageClosed", "StorageUnavailable"]
@@ -226,8 +226,7 @@ class Database:
             return StorageLost(DAMAGED)
         if undecodable(failure):
             return Damaged()
-        origin = getattr(failure, "orig", None)
-        return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")
+        return unavailable(failure)
 
 
 class ThreadConnections:

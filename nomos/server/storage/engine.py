@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 
 from nomos.server.storage.damaged_rows import Damaged
+from nomos.server.storage.failures import DiskUnusable, StorageUnavailable
 
 FILE: Final = "nomos.db"
 BUSY_SECONDS: Final = 5.0
@@ -69,6 +70,18 @@ def damaged(failure: BaseException) -> bool:
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
     )
+
+
+def unavailable(failure: BaseException) -> StorageUnavailable:
+    """Return the error of a failed transaction: the state of the disk, or the failure's type."""
+    origin = getattr(failure, "orig", None)
+    match getattr(origin, "sqlite_errorcode", 0) & PRIMARY_CODE:
+        case sqlite3.SQLITE_FULL:
+            return DiskUnusable("the disk is full: free space, or use another one")
+        case sqlite3.SQLITE_IOERR:
+            message = "the disk cannot be read or written: check it and its free space"
+            return DiskUnusable(message)
+    return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")
 
 
 def _url(path: Path) -> URL:

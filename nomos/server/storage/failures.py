@@ -9,6 +9,10 @@ class StorageUnavailable(NomosError):
     """The database failed. Nothing of the transaction was stored."""
 
 
+class DiskUnusable(StorageUnavailable):
+    """The disk of the database is full, or cannot be read or written."""
+
+
 class StorageClosed(StorageUnavailable):
     """The database is closed, or the process around it is ending."""
 

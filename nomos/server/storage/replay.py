@@ -36,7 +36,7 @@ from nomos.audit.chain import Head, Log
 from nomos.errors import ConfigurationError
 from nomos.server.storage import feed_position
 from nomos.server.storage.database import StorageUnavailable
-from nomos.server.storage.engine import HIDE, RETRY_SECONDS, open_file
+from nomos.server.storage.engine import HIDE, RETRY_SECONDS, open_file, unavailable
 from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.files import Files
 from nomos.server.storage.fork_safe import ForkSafeEngine
@@ -117,7 +117,7 @@ class SqlReplayStore:
                 yield connection
             self._check_file()
         except exc.SQLAlchemyError as failure:
-            raise _unavailable(failure) from None
+            raise unavailable(failure) from None
         except OSError as failure:
             # The text of the error itself contains the path.
             why = failure.strerror or type(failure).__name__
@@ -224,8 +224,3 @@ def _wrong(what: str) -> ConfigurationError:
         f"url must be the path of a SQLite file, or sqlite:/// or postgresql+<driver>://…: {what}",
         setting="url",
     )
-
-
-def _unavailable(failure: exc.SQLAlchemyError) -> StorageUnavailable:
-    origin = getattr(failure, "orig", None)
-    return StorageUnavailable(f"the database failed: {type(origin or failure).__name__}")
