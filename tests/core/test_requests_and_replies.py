@@ -170,8 +170,9 @@ def test_arguments_are_those_of_a_grant_that_is_bound_to_their_digest() -> None:
     bound = {"content": {"sha256": hashlib.sha256(b"text").hexdigest()}, "n": 1}
     assert requests.same_args({"content": "text", "n": 1}, bound)
     assert requests.same_args(bound, bound)
+    fitting: dict[str, Any] = {"content": "text", "n": 1}
     wrong: list[dict[str, Any]] = [{"n": "1"}, {"n": True}, {"n": 1.5}, {"content": "Text"}]
-    for other in ({"content": "text"}, *({"content": "text", "n": 1} | each for each in wrong)):
+    for other in ({"content": "text"}, *({**fitting, **each} for each in wrong)):
         assert not requests.same_args(other, bound)
 
 
