@@ -119,7 +119,7 @@ def client(app: Any, headers: dict[str, str]) -> httpx.AsyncClient:
 
 
 @dataclass(frozen=True)
-class Past:
+class History:
     """A folder's history: an image from before, one from after, and what must not work again."""
 
     before: Path
@@ -129,7 +129,7 @@ class Past:
     key: str
 
 
-async def past(folder: Path, link: SignerConnection) -> Past:
+async def past(folder: Path, link: SignerConnection) -> History:
     """Make a folder in which one token was revoked, and one was used up."""
     data = folder / "data"
     async with opened(data, link) as running:
@@ -142,7 +142,7 @@ async def past(folder: Path, link: SignerConnection) -> Past:
         assert await running.wrote(used) == "ok"
         assert await running.wrote(used) == "replayed"
         copy(data, folder / "crashed")  # as `kill -9` would leave it
-    return Past(folder / "before", folder / "crashed", revoked, used, key)
+    return History(folder / "before", folder / "crashed", revoked, used, key)
 
 
 def link_cid(token: str) -> str:

@@ -27,7 +27,7 @@ FIRST: Final = (
     "tests/server/control/test_control_live.py",
     "tests/verify/test_verify_stored.py",
     "tests/verify/test_verify_follow.py",
-    "tests/verify/test_verify_follow_colours.py",
+    "tests/verify/test_verify_follow_kinds.py",
 )
 
 

@@ -32,7 +32,7 @@ def make(guard_kind: GuardKind, url: str, **settings: Any) -> Any:
     return guard_kind.guard(control_plane_url=url, **({"api_key": API_KEY} | settings))
 
 
-def nobody() -> str:
+def unused_url() -> str:
     """A URL of this machine where nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -83,7 +83,7 @@ def test_closed_whatever_is_no_decision_raises(
 
 
 def test_a_control_plane_that_is_down_is_named(guard_kind: GuardKind) -> None:
-    url = nobody()
+    url = unused_url()
     guard = make(guard_kind, url)
     with pytest.raises(errors.Unreachable, match=url):
         guard_kind.call(guard.authorize, **READ)
@@ -123,7 +123,7 @@ def test_all_tries_of_a_call_share_one_idempotency_key(guard_kind: GuardKind) ->
 def test_open_a_read_goes_on_and_says_so_each_time(
     guard_kind: GuardKind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    guard = make(guard_kind, nobody(), failure_mode="open")
+    guard = make(guard_kind, unused_url(), failure_mode="open")
     for _ in range(2):
         caplog.clear()
         with caplog.at_level(logging.WARNING, "nomos"), pytest.warns(FailOpenWarning):
@@ -138,7 +138,7 @@ def test_open_a_read_goes_on_and_says_so_each_time(
 @pytest.mark.parametrize("reply", [Reply(500), Reply(200, {"decision": "yes"}), None])
 def test_open_a_write_raises_all_the_same(guard_kind: GuardKind, reply: Reply | None) -> None:
     with control_plane(reply or Reply()) as plane:
-        guard = make(guard_kind, plane.url if reply else nobody(), failure_mode="open")
+        guard = make(guard_kind, plane.url if reply else unused_url(), failure_mode="open")
         with pytest.raises((errors.ServerError, errors.InvalidResponse, errors.Unreachable)):
             guard_kind.call(guard.authorize, **WRITE)
         guard_kind.call(guard.close)
@@ -157,10 +157,10 @@ def test_a_missing_binary_raises_and_open_lets_a_read_go_on(
     guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "gone"))
-    guard = make(guard_kind, nobody())
+    guard = make(guard_kind, unused_url())
     with pytest.raises(errors.BinaryNotFound, match="gone"):
         guard_kind.call(guard.authorize, **READ)
-    guard = make(guard_kind, nobody(), failure_mode="open")
+    guard = make(guard_kind, unused_url(), failure_mode="open")
     with pytest.warns(FailOpenWarning, match="BinaryNotFound"):
         grant = guard_kind.call(guard.authorize, **READ)
     assert (bool(grant), grant.degraded, grant.ucan) == (True, True, None)
@@ -271,7 +271,7 @@ def test_a_child_never_silently_becomes_a_root(
 
 
 def test_open_a_question_that_cannot_be_asked_is_no_outage(guard_kind: GuardKind) -> None:
-    guard = make(guard_kind, nobody(), failure_mode="open")
+    guard = make(guard_kind, unused_url(), failure_mode="open")
     for wrong in (
         {"resource": {"provider": "github", "path": Path("x")}},
         {"idempotency_key": "a\r\nb"},

@@ -38,7 +38,7 @@ from vectors.forge import (
     PLANNER,
     RESEARCHER,
     SERVICE,
-    STRANGER,
+    UNRELATED,
     canonical,
     checkpoint,
     cid,
@@ -160,7 +160,7 @@ def _broken() -> dict[str, tuple[str, list[tuple[int, str]]]]:
     wide = child(ROOT, cmd="/github")
     late = child(ROOT, exp=NOW + 9000)
     stolen = sign(
-        DELEGATION, delegation(PLANNER, RESEARCHER, prf=[cid(ROOT)], exp=NOW + 2300), STRANGER
+        DELEGATION, delegation(PLANNER, RESEARCHER, prf=[cid(ROOT)], exp=NOW + 2300), UNRELATED
     )
     return {
         "expired root": (root(nbf=NOW - 99, exp=NOW - 9), [(0, "expired")]),

@@ -35,7 +35,7 @@ from vectors.forge import (
     PLANNER,
     RESEARCHER,
     SERVICE,
-    STRANGER,
+    UNRELATED,
     cid,
     flip,
     invocation,
@@ -147,12 +147,12 @@ def _refused() -> dict[str, tuple[str, list[str], dict[str, Any]]]:
         ),
         "another issuer": (
             TOKEN,
-            ["--issuer", STRANGER.did, "--audience", SERVICE.did],
+            ["--issuer", UNRELATED.did, "--audience", SERVICE.did],
             {"code": "untrusted_issuer", "hop": 0},
         ),
         "another service": (
             TOKEN,
-            ["--issuer", ISSUER.did, "--audience", STRANGER.did],
+            ["--issuer", ISSUER.did, "--audience", UNRELATED.did],
             {"code": "audience_mismatch", "hop": 2, "field": "aud"},
         ),
         "a wider link": (
@@ -229,7 +229,7 @@ def test_a_chain_that_is_not_for_a_service_is_said_to_be_a_chain() -> None:
     holder = json_output("verify", *TERMS, stdin=ROOT)["found"]
     assert holder == f'"{PLANNER.did}"'
     # An invocation for another service is another matter.
-    elsewhere = ("--issuer", ISSUER.did, "--audience", STRANGER.did)
+    elsewhere = ("--issuer", ISSUER.did, "--audience", UNRELATED.did)
     assert "`audience=`" in json_output("verify", *elsewhere)["fix"]
 
 
@@ -293,7 +293,7 @@ def test_one_of_several_chains_that_fails_is_a_failure() -> None:
 
 
 def test_several_issuers_and_revocations_may_be_named() -> None:
-    more = ("--issuer", STRANGER.did, "--revoked", "env_1", "--revoked", cid("x"))
+    more = ("--issuer", UNRELATED.did, "--revoked", "env_1", "--revoked", cid("x"))
     assert json_output("verify", *TERMS, *more)["verified"] is True
     assert "2 revoked given by --revoked" in nomos("verify", *TERMS, *more).stdout
 
@@ -343,7 +343,7 @@ def test_a_receipt_is_held_to_a_service_and_a_call(receipts: tuple[str, str]) ->
     terms = ("--issuer", SERVICE.did, "--audience", SERVICE.did)
     assert json_output("verify", *terms, *CALL, stdin=receipts[0])["verified"] is True
     for wrong, code, field in (
-        (["--audience", STRANGER.did], "audience_mismatch", "service"),
+        (["--audience", UNRELATED.did], "audience_mismatch", "service"),
         (["--command", "/github/issue/get", "--resource", "{}"], "resource_mismatch", "cmd"),
         (
             [*CALL[:2], "--resource", '{"owner":"a","repo":"b"}'],

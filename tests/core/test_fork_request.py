@@ -15,7 +15,7 @@ from vectors.forge import (
     NOW,
     PLANNER,
     RESEARCHER,
-    STRANGER,
+    UNRELATED,
     Party,
     child,
     delegation,
@@ -231,11 +231,11 @@ def test_chains_that_cannot_be_handed_on_say_why(signer: Signer) -> None:
 
 
 def test_a_chain_for_another_key_names_both(signer: Signer) -> None:
-    stranger = sign(DELEGATION, delegation(ISSUER, STRANGER), ISSUER)
+    stranger = sign(DELEGATION, delegation(ISSUER, UNRELATED), ISSUER)
     for chains in [(chain_of([stranger]),), (held(), chain_of([stranger]))]:
         error = refused(signer, wanted(), parent=make(ParentChain, chains=chains))
         assert isinstance(error, WrongAudience)
-        assert STRANGER.did in str(error)
+        assert UNRELATED.did in str(error)
         assert PLANNER.did in str(error)
 
 

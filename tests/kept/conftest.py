@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from data_folders import Past, past
+from data_folders import History, past
 
 from nomos._io.signer import SignerConnection
 from nomos.server.storage import write_probe
@@ -32,5 +32,5 @@ def link(binary: Path) -> Iterator[SignerConnection]:
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory, link: SignerConnection) -> Past:
+def history(tmp_path_factory: pytest.TempPathFactory, link: SignerConnection) -> History:
     return asyncio.run(past(tmp_path_factory.mktemp("history"), link))

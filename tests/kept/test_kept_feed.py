@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import store_access
-from data_folders import NOW, Past, bearer, client, copy, opened
+from data_folders import NOW, History, bearer, client, copy, opened
 
 from nomos._core.effects import HttpReply, Send
 from nomos._core.trust_anchor import TrustedIssuers
@@ -57,7 +57,7 @@ async def follower(
 
 
 async def test_a_restarted_follower_refuses_an_older_feed(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     store = Store(tmp_path)
     await store.migrate()
@@ -98,7 +98,7 @@ async def test_what_is_kept_never_goes_back(tmp_path: Path) -> None:
 
 
 async def test_a_restarted_follower_refuses_an_older_key_log(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     store = Store(tmp_path)
     await store.migrate()
@@ -126,7 +126,7 @@ async def test_a_restarted_follower_refuses_an_older_key_log(
 
 
 async def test_a_restarted_follower_does_not_believe_a_key_again_that_was_replaced(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     """The folder of the control plane is one from before the rotation; its feed is the same."""
     store = Store(tmp_path)
@@ -156,7 +156,7 @@ async def test_a_restarted_follower_does_not_believe_a_key_again_that_was_replac
 
 
 async def test_what_cannot_be_kept_does_not_count(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     async def fail(which: str, head: Head) -> None:
         raise StorageUnavailable("the disk is full")
@@ -182,7 +182,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("what", DAMAGE)
 async def test_an_export_names_a_damaged_row_and_goes_on(
-    tmp_path: Path, link: SignerConnection, history: Past, what: str
+    tmp_path: Path, link: SignerConnection, history: History, what: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     with sqlite3.connect(data / "nomos.db") as connection:
@@ -205,7 +205,7 @@ async def test_an_export_names_a_damaged_row_and_goes_on(
 
 
 async def test_a_checkpoint_kept_elsewhere_notices_a_folder_that_was_rolled_back(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:

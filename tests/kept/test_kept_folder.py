@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from data_folders import DAMAGES, Damage, Past, bearer, copy, deleted, opened, rows, soon
+from data_folders import DAMAGES, Damage, History, bearer, copy, deleted, opened, rows, soon
 
 from nomos._io.signer import SignerConnection
 from nomos.errors import ConfigurationError
@@ -29,7 +29,7 @@ FILES = (
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("file", FILES)
 async def test_a_damaged_folder_is_refused_or_works_as_it_should(
-    tmp_path: Path, link: SignerConnection, history: Past, file: str, damage: Damage
+    tmp_path: Path, link: SignerConnection, history: History, file: str, damage: Damage
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     damage(data / file, history.before / file)
@@ -48,7 +48,7 @@ async def test_a_damaged_folder_is_refused_or_works_as_it_should(
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("file", [name for name in FILES if not name.endswith("-shm")])
 async def test_damage_while_it_runs_loses_no_answer(
-    tmp_path: Path, link: SignerConnection, history: Past, file: str, damage: Damage
+    tmp_path: Path, link: SignerConnection, history: History, file: str, damage: Damage
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
@@ -66,7 +66,7 @@ async def test_damage_while_it_runs_loses_no_answer(
 
 @pytest.mark.parametrize("name", ["nomos.db", "nomos.db-wal", "nomos.db-shm", "nomos.lock"])
 async def test_a_file_deleted_while_it_runs_ends_all_answers_until_it_is_back(
-    tmp_path: Path, link: SignerConnection, history: Past, name: str
+    tmp_path: Path, link: SignerConnection, history: History, name: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
@@ -85,7 +85,7 @@ async def test_a_file_deleted_while_it_runs_ends_all_answers_until_it_is_back(
 
 
 async def test_a_folder_deleted_while_it_runs_ends_all_answers(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
@@ -137,7 +137,7 @@ CUT = {
 
 @pytest.mark.parametrize("what", CUT)
 async def test_rows_that_are_gone_are_noticed_at_the_start(
-    tmp_path: Path, link: SignerConnection, history: Past, what: str
+    tmp_path: Path, link: SignerConnection, history: History, what: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     statements, names = CUT[what]
@@ -232,7 +232,7 @@ def older(data: Path) -> None:
 
 
 async def test_a_folder_of_an_older_version_gets_an_anchor(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     older(data)
@@ -246,7 +246,7 @@ async def test_a_folder_of_an_older_version_gets_an_anchor(
 
 
 async def test_keys_without_a_database_are_refused_and_a_first_start_that_was_cut_goes_on(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     older(data)
@@ -265,7 +265,7 @@ async def test_keys_without_a_database_are_refused_and_a_first_start_that_was_cu
 
 
 async def test_rows_deleted_while_it_runs_are_noticed(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key, checkpoint_seconds=0.05) as running:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import store_access
-from data_folders import Past, Running, bearer, copy, opened
+from data_folders import History, Running, bearer, copy, opened
 from sqlalchemy.engine import Connection
 
 from nomos._io.signer import SignerConnection
@@ -47,7 +47,9 @@ LINK: dict[str, Any] = {
 
 
 @pytest.fixture
-async def running(tmp_path: Path, link: SignerConnection, history: Past) -> AsyncIterator[Running]:
+async def running(
+    tmp_path: Path, link: SignerConnection, history: History
+) -> AsyncIterator[Running]:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
         boss: Secret = await running.system.create_app("boss", "operator", ("*",))
@@ -130,7 +132,7 @@ QUESTIONS = Source(
     ],
 )
 async def test_approvals(
-    tmp_path: Path, link: SignerConnection, history: Past, column: str, how: str
+    tmp_path: Path, link: SignerConnection, history: History, column: str, how: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key, policies=(QUESTIONS,)) as running:
@@ -267,7 +269,7 @@ async def test_messages_whose_ids_are_damaged_do_not_stand_in_the_way(tmp_path: 
 
 @pytest.mark.parametrize("how", [NO_UTF8, HALF, "'7'", "'{{}}'"])
 async def test_a_denial_that_cannot_be_read_decides_nothing(
-    tmp_path: Path, link: SignerConnection, history: Past, how: str
+    tmp_path: Path, link: SignerConnection, history: History, how: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key, policies=(QUESTIONS,)) as running:
@@ -303,7 +305,7 @@ async def _fill(database: Database) -> None:
 
 @pytest.mark.parametrize(("column", "how"), [("approve", "'x'"), ("roles", HALF), ("roles", "7")])
 async def test_a_damaged_vote_is_no_vote(
-    tmp_path: Path, link: SignerConnection, history: Past, column: str, how: str
+    tmp_path: Path, link: SignerConnection, history: History, column: str, how: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key, policies=(QUESTIONS,)) as running:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from data_folders import Past, copy, opened
+from data_folders import History, copy, opened
 
 from nomos._io.signer import SignerConnection
 from nomos.server.log_limits import LogLimit
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_full_disk_is_not_ready_until_there_is_room(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
@@ -33,7 +33,7 @@ async def test_a_full_disk_is_not_ready_until_there_is_room(
 
 
 async def test_room_makes_it_ready_again(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
@@ -49,7 +49,7 @@ async def test_room_makes_it_ready_again(
 
 
 async def test_a_probe_leaves_no_row_behind_and_is_shared(
-    tmp_path: Path, link: SignerConnection, history: Past, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, link: SignerConnection, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_probe, "KEPT_SECONDS", 60.0)
     data = copy(history.crashed, tmp_path / "data")
@@ -71,7 +71,7 @@ async def test_a_probe_leaves_no_row_behind_and_is_shared(
 
 
 async def test_a_corrupt_database_is_not_ready(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
@@ -93,7 +93,7 @@ async def test_a_corrupt_database_is_not_ready(
 
 
 async def test_a_system_limits_its_logs_wherever_it_runs(
-    tmp_path: Path, link: SignerConnection, history: Past
+    tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     log = logging.getLogger("nomos.server")
     log.filters.clear()

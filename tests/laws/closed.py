@@ -411,7 +411,7 @@ def exactly(
     return replace(inquiry, **who)
 
 
-HEIR: Final[Mapping[str, Any]] = {
+CHILD: Final[Mapping[str, Any]] = {
     "agent": OTHER,
     "delegation_depth": 1,
     "root_agent": AGENT,
@@ -449,7 +449,7 @@ def _is_allowed(
 ) -> None:
     """Policy allows the call that a service accepted, for the agent and for an heir of it."""
     wanted = ruling.decision
-    for who in ({}, HEIR) if ruling.forkable and wanted == "allow" else ({},):
+    for who in ({}, CHILD) if ruling.forkable and wanted == "allow" else ({},):
         verdict = decide(bundle, replace(inquiry, **who))
         tally.seen["heir" if who else "call"] += 1
         # An approved step-up was approved by people, as this very call.

@@ -16,7 +16,7 @@ from vectors.forge import INVOCATION, Party, cid
 Json = dict[str, Any]
 
 NOW: Final = 1_800_000_000
-ISSUER, OTHER_ISSUER, SERVICE, OTHER_SERVICE, STRANGER = (Party(number) for number in range(1, 6))
+ISSUER, OTHER_ISSUER, SERVICE, OTHER_SERVICE, UNRELATED = (Party(number) for number in range(1, 6))
 AGENTS: Final = (*(Party(number) for number in range(10, 21)), Twisted(21, patient=True))
 HASTY: Final = Twisted(22, patient=False)
 """One whose signatures hold half of the time."""
@@ -138,7 +138,7 @@ def random_meta(random: Random, hop: int) -> Json:
     if random.random() < 0.1:
         meta["lineage"] = {"depth": random.randint(0, 3), "swarmId": "s"} if hop == 0 else {}
         if random.random() < 0.5:
-            through = [random.choice(("did:key:zA", 7, STRANGER.did)) for _ in range(2)]
+            through = [random.choice(("did:key:zA", 7, UNRELATED.did)) for _ in range(2)]
             meta["lineage"] |= {"root": "did:key:zA", "invokedBy": through, "apps": ["app_2"]}
     if random.random() < 0.2:
         meta["app_id"] = random.choice(("app_1", "app_2", 3))
@@ -214,8 +214,8 @@ def varied(random: Random, made: Scene, chain: Chain, it: Json, token: str) -> J
 
 
 def change(random: Random, made: Scene, chain: Chain, it: Json, token: str) -> Json:
-    people = [one.did for one in (*AGENTS, SERVICE, STRANGER)]
-    issuers = [made.issuer.did, STRANGER.did, OTHER_ISSUER.did, ISSUER.did]
+    people = [one.did for one in (*AGENTS, SERVICE, UNRELATED)]
+    issuers = [made.issuer.did, UNRELATED.did, OTHER_ISSUER.did, ISSUER.did]
     options: list[Callable[[], Json]] = [
         lambda: moment(random, chain, it),
         lambda: {"leeway": random.randrange(61)},
@@ -249,7 +249,7 @@ def revoked(random: Random, chain: Chain, token: str) -> list[str]:
     """Cids and DIDs, some of them of this chain."""
     payloads = [link.payload for link in chain.links]
     lineage = payloads[0].get("prf", [])
-    names: list[Any] = [*map(cid, chain.texts), cid(token), STRANGER.did, "0" * 64]
+    names: list[Any] = [*map(cid, chain.texts), cid(token), UNRELATED.did, "0" * 64]
     names += lineage if isinstance(lineage, list) else []
     names += ["app_1", "app_2", "did:key:zA", "env_1"]
     names += [payload.get(name) for payload in payloads for name in ("iss", "aud")]

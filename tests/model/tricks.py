@@ -18,7 +18,7 @@ from model.chains import (
     OTHER_ISSUER,
     OTHER_SERVICE,
     SERVICE,
-    STRANGER,
+    UNRELATED,
     Scene,
     edited,
     odd_path,
@@ -81,7 +81,7 @@ def member(random: Random, draft: Draft, made: Scene) -> Json:
 
 
 def odd_person(random: Random, was: Any, made: Scene) -> Any:
-    people = (ISSUER, OTHER_ISSUER, SERVICE, OTHER_SERVICE, STRANGER, *AGENTS)
+    people = (ISSUER, OTHER_ISSUER, SERVICE, OTHER_SERVICE, UNRELATED, *AGENTS)
     return odd_did(random) if random.random() < 0.5 else random.choice(people).did
 
 
@@ -89,7 +89,7 @@ def odd_did(random: Random) -> str:
     """A DID that names no key, or one that nobody may have."""
     if random.random() < 0.4:
         return did(random.choice(POINTS))
-    return random.choice([*attack_keys.SPELLED.values()])(STRANGER.public)
+    return random.choice([*attack_keys.SPELLED.values()])(UNRELATED.public)
 
 
 def odd_nonce(random: Random, was: Any, made: Scene) -> Any:
@@ -145,7 +145,7 @@ def odd_meta(random: Random, was: Any, made: Scene) -> Any:
     if kind == 6:
         return value(random)
     depth = random.choice(DEPTHS)
-    return {**meta, "lineage": {"depth": [] if depth == () else depth, "root": STRANGER.did}}
+    return {**meta, "lineage": {"depth": [] if depth == () else depth, "root": UNRELATED.did}}
 
 
 def odd_service(random: Random) -> Json:
@@ -154,7 +154,7 @@ def odd_service(random: Random) -> Json:
     if random.random() < 0.3:
         return {name: value(random)}
     if name == "audience":
-        one = random.choice((SERVICE, OTHER_SERVICE, STRANGER)).did
+        one = random.choice((SERVICE, OTHER_SERVICE, UNRELATED)).did
         return {name: random.choice((one, one, [one], f"{one} ", one[:-1], None, ""))}
     return {name: random.choice((False, False, True, None, "true", 1, {}, []))}
 
@@ -231,7 +231,7 @@ def a_resource(random: Random, made: Scene) -> Chain:
 
 def a_signer(random: Random, made: Scene) -> Chain:
     """Signed by another key, in the right name or in its own."""
-    people = (ISSUER, OTHER_ISSUER, STRANGER, HASTY, *AGENTS)
+    people = (ISSUER, OTHER_ISSUER, UNRELATED, HASTY, *AGENTS)
     other = random.choice(people)
 
     def change(draft: Draft) -> Draft:

@@ -37,13 +37,13 @@ class Agent:
         return str(self.party.did)
 
 
-def stranger() -> Party:
+def new_party() -> Party:
     return Party(secrets.randbits(250) + 1000)
 
 
 def granted(holder: Party, issuer: Party | None = None, **changes: Any) -> Chain:
     """What a control plane would sign for `holder` now."""
-    giver = stranger() if issuer is None else issuer
+    signer = new_party() if issuer is None else issuer
     now = int(time.time())
     values: dict[str, Any] = {
         "cmd": "/github",
@@ -52,12 +52,12 @@ def granted(holder: Party, issuer: Party | None = None, **changes: Any) -> Chain
         "exp": now + 300,
         "meta": {"resource_constraint": ACME, "receipt_id": RECEIPT},
     }
-    return chain_of([sign(DELEGATION, delegation(giver, holder, **values | changes), giver)])
+    return chain_of([sign(DELEGATION, delegation(signer, holder, **values | changes), signer)])
 
 
 def agent() -> Agent:
     """A root agent that can sign in this process, and what it was granted."""
-    party = stranger()
+    party = new_party()
     Signer(shared()).ask(LoadKey(seed=party.seed))
     return Agent(party, granted(party))
 

@@ -20,9 +20,9 @@ from swarm.family import (
     Agent,
     environment,
     key_file,
+    new_party,
     program,
     run,
-    stranger,
 )
 
 from nomos import Child, ConfigurationError, fork_child
@@ -76,7 +76,7 @@ LARGE = [READ | {"pol": [["==", ".args.text", "x" * 1500]]}] * 64
 
 
 def test_what_is_added_and_what_is_taken_away(planner: Agent) -> None:
-    child = forked(planner, audience_did=stranger().did)
+    child = forked(planner, audience_did=new_party().did)
     added = {
         "NOMOS_PARENT_UCAN_CHAIN": json.dumps(list(child.chain), separators=(",", ":")),
         "NOMOS_PARENT_RECEIPT_ID": RECEIPT,
@@ -91,7 +91,7 @@ def test_what_is_added_and_what_is_taken_away(planner: Agent) -> None:
 
 
 def test_a_guard_may_add_where_its_servers_are(planner: Agent) -> None:
-    child = forked(planner, audience_did=stranger().did)
+    child = forked(planner, audience_did=new_party().did)
     own = Child._of(child._forked, {"NOMOS_PDP_URL": "http://127.0.0.1:7"})
     assert own.env()["NOMOS_PDP_URL"] == "http://127.0.0.1:7"
     assert own.env(base=HARMLESS)["NOMOS_PDP_URL"] == "http://127.0.0.1:7"
@@ -100,7 +100,7 @@ def test_a_guard_may_add_where_its_servers_are(planner: Agent) -> None:
 def test_a_childs_own_key_file_stays_and_its_parents_goes(
     planner: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    party = stranger()
+    party = new_party()
     own = {"NOMOS_AGENT_KEY_FILE": key_file(tmp_path, party)}
     monkeypatch.setenv("NOMOS_AGENT_KEY_FILE", "/parents/agent.key")
     child = forked(planner, audience_did=party.did)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from swarm.family import ACME, READ, RECEIPT, Agent, granted, key_file, stranger
+from swarm.family import ACME, READ, RECEIPT, Agent, granted, key_file, new_party
 
 import nomos
 from nomos import (
@@ -44,7 +44,7 @@ def forked(planner: Agent, **changes: Any) -> Child:
 
 
 def test_a_child_has_what_it_was_given_and_who_gave_it(planner: Agent) -> None:
-    did = stranger().did
+    did = new_party().did
     child = forked(planner, audience_did=did)
     assert child.agent == did
     assert child.chain[:1] == planner.chain
@@ -111,12 +111,12 @@ def test_everything_that_is_not_held_is_refused(planner: Agent) -> None:
 def test_a_key_that_this_process_lacks_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    party = stranger()
+    party = new_party()
     chain = granted(party)
     with pytest.raises(ConfigurationError, match=KEY_FILE) as error:
         fork_child(parent_chain=chain, capabilities=[READ])
     assert party.did in str(error.value)
-    monkeypatch.setenv(KEY_FILE, key_file(tmp_path, stranger()))
+    monkeypatch.setenv(KEY_FILE, key_file(tmp_path, new_party()))
     with pytest.raises(WrongAudience, match=party.did):
         fork_child(parent_chain=chain, capabilities=[READ])
     monkeypatch.setenv(KEY_FILE, key_file(tmp_path, party))
@@ -175,7 +175,7 @@ def test_nothing_here_writes_to_this_processs_environment(planner: Agent) -> Non
 
 def environ_of(planner: Agent, folder: Path, **changes: str) -> dict[str, str]:
     """A child that has a key of its own, as its process sees it."""
-    party = stranger()
+    party = new_party()
     child = forked(planner, audience_did=party.did)
     return child.env() | {KEY_FILE: key_file(folder, party)} | changes
 

@@ -18,7 +18,7 @@ from vectors.forge import (
     INVOCATION,
     ISSUER,
     NOW,
-    STRANGER,
+    UNRELATED,
     Payload,
     checkpoint_payload,
     cid,
@@ -134,7 +134,7 @@ EDITED: Final[dict[str, Forge]] = {
         "head": "cd" * 32,
         "iat": NOW + 1,
         "nonce": "ask-2",
-        "iss": STRANGER.did,
+        "iss": UNRELATED.did,
     }.items()
 }
 
@@ -172,11 +172,11 @@ def _kinds() -> Iterator[Attack]:
 
 
 def _trust() -> Iterator[Attack]:
-    strangers = sign(CHECKPOINT, checkpoint_payload(STRANGER), STRANGER)
+    strangers = sign(CHECKPOINT, checkpoint_payload(UNRELATED), UNRELATED)
     trusted: dict[str, tuple[str, list[str], str]] = {
         "by someone else": (strangers, [ISSUER.did], "untrusted_issuer"),
         "nobody is trusted": (PLAIN.token, [], "untrusted_issuer"),
-        "others are trusted": (PLAIN.token, [STRANGER.did], "untrusted_issuer"),
+        "others are trusted": (PLAIN.token, [UNRELATED.did], "untrusted_issuer"),
         "forged, by someone else": (
             with_signature(strangers, flip),
             [ISSUER.did],

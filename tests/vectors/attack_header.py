@@ -16,7 +16,7 @@ from vectors.forge import (
     CHECKPOINT,
     DELEGATION,
     INVOCATION,
-    STRANGER,
+    UNRELATED,
     Payload,
     b64,
     canonical,
@@ -78,9 +78,9 @@ def hmac_with(name: str) -> Forge:
 
 def with_own_key(making: Making) -> str:
     """A stranger's signature, with the stranger's key in the header."""
-    jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64(STRANGER.public)}
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64(UNRELATED.public)}
     head = {**making.header, "jwk": jwk}
-    return Making(head, making.payload, STRANGER).token
+    return Making(head, making.payload, UNRELATED).token
 
 
 MEMBERS: Final[dict[str, Payload]] = {
@@ -119,7 +119,7 @@ MEMBERS: Final[dict[str, Payload]] = {
     "cty": {"cty": "JWT"},
     "enc": {"enc": "A256GCM"},
     "a nonce": {"nonce": "0"},
-    "an issuer": {"iss": STRANGER.did},
+    "an issuer": {"iss": UNRELATED.did},
     "a member without a name": {"": 0},
     "__proto__": {"__proto__": {"alg": "none"}},
     "no typ": {"typ": ...},

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from vectors.attack_base import LONG, PEOPLE, Attack, Good
 from vectors.attack_places import CHAIN, RICH_CHAIN, RICH_USE, USE, Place, everywhere
-from vectors.forge import DELEGATION, STRANGER, cid, delegation, sign
+from vectors.forge import DELEGATION, UNRELATED, cid, delegation, sign
 from vectors.making import Forge, Making, holding, saying
 
 ABOUT: Final = "Links dropped, moved, doubled, a sibling's, below an approval; chains too deep."
@@ -92,7 +92,7 @@ def _foreign(good: Good) -> Iterator[Attack]:
             good.about(mixed),
         )
     for hop in range(last):
-        sibling = {**good.links[hop], "aud": STRANGER.did}
+        sibling = {**good.links[hop], "aud": UNRELATED.did}
         prf = {"prf": [cid(links[hop - 1])]} if hop else {}
         token = sign(DELEGATION, {**sibling, **prf}, PEOPLE[hop])
         if hop + 1 < last or good.use:
@@ -106,7 +106,7 @@ def _foreign(good: Good) -> Iterator[Attack]:
 
 
 def _other_issuer(making: Making) -> str:
-    return Making(making.header, {**making.payload, "iss": STRANGER.did}, STRANGER).token
+    return Making(making.header, {**making.payload, "iss": UNRELATED.did}, UNRELATED).token
 
 
 def _neighbour(step: int) -> Forge:
@@ -136,13 +136,13 @@ UNLINKED: Final[dict[str, Forge]] = {
     "link: the cid of what it would be without a proof": lambda m: (
         m.saying(prf=[cid(m.saying(prf=...).token)]).token
     ),
-    "link: about a stranger": saying(sub=STRANGER.did),
+    "link: about a stranger": saying(sub=UNRELATED.did),
     "link: about its own issuer": lambda m: m.saying(sub=m.payload["iss"]).token,
     "link: about its own audience": lambda m: m.saying(sub=m.payload["aud"]).token,
 }
 
 ROOTS: Final[dict[str, Forge]] = {
-    "root: about a stranger": saying(sub=STRANGER.did),
+    "root: about a stranger": saying(sub=UNRELATED.did),
     "root: about its audience": lambda m: m.saying(sub=m.payload["aud"]).token,
 }
 

@@ -10,7 +10,7 @@ from vectors.attack_places import CHAIN, RICH_USE, USE
 from vectors.forge import (
     ISSUER,
     NOW,
-    STRANGER,
+    UNRELATED,
     Payload,
     did,
     flip,
@@ -38,11 +38,11 @@ FAULTS: Final = (
     Fault("signature text", "bad_signature", lambda m: with_signature(m.token, _not_canonical)),
     Fault("signature", "bad_signature", lambda m: with_signature(m.token, flip)),
     Fault("time", "expired", saying(exp=NOW)),
-    Fault("link", "chain_invalid", saying(sub=STRANGER.did)),
+    Fault("link", "chain_invalid", saying(sub=UNRELATED.did)),
     Fault("trust", "untrusted_issuer", asked={"trusted_issuers": []}),
     Fault("revoked", "revoked", asked={"revoked": [ISSUER.did]}),
     Fault("stale", "revocations_stale", asked={"revocations_age": 99}),
-    Fault("audience", "audience_mismatch", asked={"audience": STRANGER.did}),
+    Fault("audience", "audience_mismatch", asked={"audience": UNRELATED.did}),
 )
 
 
@@ -72,8 +72,8 @@ def _pair(good: Good, first: Fault, second: Fault) -> Attack:
 def _uses() -> Iterator[Attack]:
     """Within the use of a chain, too: whose it is, for whom, how far, on what, for which call."""
     steps: tuple[tuple[str, str, int, Payload], ...] = (
-        ("holder", "chain_invalid", 2, {"sub": STRANGER.did}),
-        ("audience", "audience_mismatch", 2, {"aud": STRANGER.did}),
+        ("holder", "chain_invalid", 2, {"sub": UNRELATED.did}),
+        ("audience", "audience_mismatch", 2, {"aud": UNRELATED.did}),
         ("command", "chain_attenuation_violation", 2, {"cmd": "/github/issue/read"}),
         ("resource", "resource_out_of_scope", 2, {"args": {"resource": {}}}),
     )

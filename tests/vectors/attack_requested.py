@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vectors.attack_base import FIELDS, LIST, RESOURCE, Attack, Good
 from vectors.attack_places import RICH_CHAIN, RICH_USE
-from vectors.forge import NOW, PLANNER, STRANGER, Payload, flip, with_signature
+from vectors.forge import NOW, PLANNER, UNRELATED, Payload, flip, with_signature
 from vectors.making import Forge, Making, holding, saying
 
 ABOUT: Final = "Asking to be given a command or a resource that the chain does not cover."
@@ -73,17 +73,17 @@ def _not_theirs(good: Good) -> Iterator[Attack]:
         )
     other = good.request(audience=PLANNER.did)
     yield good.attack("requested: by another", "the leaf", "audience_mismatch", good.last, other)
-    unknown = good.request(trusted_issuers=[STRANGER.did])
+    unknown = good.request(trusted_issuers=[UNRELATED.did])
     yield good.attack("requested: of a stranger", "hop 0", "untrusted_issuer", 0, unknown)
 
 
 def _thief(making: Making) -> str:
-    return Making(making.header, {**making.payload, "iss": STRANGER.did}, STRANGER).token
+    return Making(making.header, {**making.payload, "iss": UNRELATED.did}, UNRELATED).token
 
 
 BY_OTHERS: Final[dict[str, tuple[str, Forge]]] = {
-    "for another service": ("audience_mismatch", saying(aud=STRANGER.did)),
-    "about another root": ("chain_invalid", saying(sub=STRANGER.did)),
+    "for another service": ("audience_mismatch", saying(aud=UNRELATED.did)),
+    "about another root": ("chain_invalid", saying(sub=UNRELATED.did)),
     "by a command of its own": ("chain_attenuation_violation", saying(cmd="/github/issue/read")),
     "for longer than the chain": ("chain_attenuation_violation", saying(exp=NOW + 300)),
     "by a thief of the chain": ("chain_invalid", _thief),

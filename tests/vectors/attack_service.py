@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from vectors.attack_base import PEOPLE, Attack, Good
 from vectors.attack_places import LENGTHS, RICH_USE, USE
-from vectors.forge import HERE, ISSUER, SERVICE, STRANGER, Payload
+from vectors.forge import HERE, ISSUER, SERVICE, UNRELATED, Payload
 from vectors.making import Forge, holding
 
 ABOUT: Final = (
@@ -17,7 +17,7 @@ ABOUT: Final = (
 ELSEWHERE: Final = "audience_mismatch"
 
 SERVICES: Final[dict[str, Any]] = {
-    "another service": STRANGER.did,
+    "another service": UNRELATED.did,
     "the issuer": ISSUER.did,
     "the agent": PEOPLE[1].did,
     "nothing": None,

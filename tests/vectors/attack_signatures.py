@@ -11,7 +11,7 @@ from typing import Any, Final
 from vectors import points
 from vectors.attack_base import PEOPLE, Attack
 from vectors.attack_places import everywhere
-from vectors.forge import SERVICE, STRANGER, Party, b64, canonical, unb64, with_signature
+from vectors.forge import SERVICE, UNRELATED, Party, b64, canonical, unb64, with_signature
 from vectors.making import Forge, Making
 from vectors.points import IDENTITY, ORDER, SMALL_ORDER, P, off_curve, unreduced
 
@@ -114,7 +114,7 @@ def freer(making: Making) -> str:
     return edited(args={**making.payload["args"], "resource": resource})(making)
 
 
-assert points.signature(STRANGER.seed, b"x") == STRANGER.private.sign(b"x")
+assert points.signature(UNRELATED.seed, b"x") == UNRELATED.private.sign(b"x")
 
 BITS: Final[dict[str, Forge]] = {
     f"a flipped bit in {half}, byte {index}, bit {bit}": flip(index, bit)
@@ -168,12 +168,12 @@ CHOSEN_R: Final[dict[str, Forge]] = {
 }
 
 OF_OTHERS: Final[dict[str, Forge]] = {
-    "by a stranger": by(STRANGER),
+    "by a stranger": by(UNRELATED),
     "by the service": by(SERVICE),
     "by the next of the chain": by_neighbour(1),
     "by the one before": by_neighbour(-1),
     "of a token with another nonce": borrowed(nonce="other"),
-    "of a token for someone else": borrowed(aud=STRANGER.did),
+    "of a token for someone else": borrowed(aud=UNRELATED.did),
     "of a token with a narrower command": borrowed(cmd="/github/issue/list/one"),
 }
 
@@ -196,9 +196,9 @@ EDITED: Final[dict[str, Forge]] = {
     "under another command": edited(cmd="/github/issue/delete"),
     "under a later end": longer,
     "under another nonce": edited(nonce="another-one-1"),
-    "under another audience": edited(aud=STRANGER.did),
-    "under another issuer": edited(iss=STRANGER.did),
-    "under another subject": edited(sub=STRANGER.did),
+    "under another audience": edited(aud=UNRELATED.did),
+    "under another issuer": edited(iss=UNRELATED.did),
+    "under another subject": edited(sub=UNRELATED.did),
     "under other conditions": freer,
 }
 

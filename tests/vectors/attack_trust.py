@@ -8,7 +8,7 @@ from typing import Final
 
 from vectors.attack_base import PEOPLE, Attack, Good
 from vectors.attack_places import CHAIN, LENGTHS, RICH_CHAIN, RICH_USE, USE
-from vectors.forge import RESEARCHER, SERVICE, STRANGER, Payload, cid
+from vectors.forge import RESEARCHER, SERVICE, UNRELATED, Payload, cid
 
 ABOUT: Final = (
     "Revoked at each hop, by cid, key, lineage or app; in a stale view; a stranger's root."
@@ -38,7 +38,7 @@ def _revoked(good: Good) -> Iterator[Attack]:
         ways: dict[str, Payload] = {
             "by cid": {"revoked": [known]},
             "by issuer": {"revoked": [issuer]},
-            "among others": {"revoked": [STRANGER.did, "f" * 64, known, "e" * 64]},
+            "among others": {"revoked": [UNRELATED.did, "f" * 64, known, "e" * 64]},
             "in an old view": {"revoked": [known], "revocations_age": 99},
         }
         for name, changes in ways.items():
@@ -62,7 +62,7 @@ def _granted(good: Good) -> Iterator[Attack]:
             continue  # what came from an approval is not handed on, and is for one call
         root = {**first, "meta": {**first.get("meta", {}), **told}}
         known_one = replace(good, name=f"{name} {good.name}", links=(root, *good.links[1:]))
-        request = known_one.request(revoked=[STRANGER.did, known])
+        request = known_one.request(revoked=[UNRELATED.did, known])
         yield known_one.attack(f"revoked: {name}", "hop 0", "revoked", 0, request)
 
 
@@ -82,7 +82,7 @@ def _stale(good: Good) -> Iterator[Attack]:
         "a second too old": {"revocations_age": 6},
         "a day old": {"revocations_age": 86400},
         "where none may be": {"revocations_age": 1, "revocations_max_age": 0},
-        "that names others": {"revocations_age": 6, "revoked": [STRANGER.did, "f" * 64]},
+        "that names others": {"revocations_age": 6, "revoked": [UNRELATED.did, "f" * 64]},
     }
     for name, changes in ways.items():
         request = good.request(**changes)
@@ -92,7 +92,7 @@ def _stale(good: Good) -> Iterator[Attack]:
 def _untrusted(good: Good) -> Iterator[Attack]:
     for name, trusted in {
         "nobody": [],
-        "a stranger": [STRANGER.did],
+        "a stranger": [UNRELATED.did],
         "the agents alone": [party.did for party in PEOPLE[1:]],
         "the service alone": [SERVICE.did],
     }.items():

@@ -7,7 +7,7 @@ from typing import Final
 
 from vectors.attack_base import PEOPLE, Attack, Good
 from vectors.attack_places import CHAIN, LENGTHS, RICH_USE, USE, Place, everywhere
-from vectors.forge import ISSUER, NOW, STRANGER, Party
+from vectors.forge import ISSUER, NOW, UNRELATED, Party
 from vectors.making import Forge, Making, saying
 
 ABOUT: Final = "Invocations by others, for other services, of other commands, and for longer."
@@ -45,16 +45,16 @@ def _by_neighbour(step: int) -> Forge:
 
 
 BY_OTHERS: Final[dict[str, Forge]] = {
-    "use: by a stranger": _by(STRANGER),
+    "use: by a stranger": _by(UNRELATED),
     "use: by the one who handed it on": _by_neighbour(-1),
     "use: by one who was never handed it": _by_neighbour(1),
-    "use: about a stranger": saying(sub=STRANGER.did),
+    "use: about a stranger": saying(sub=UNRELATED.did),
     "use: about the agent itself": lambda m: m.saying(sub=m.payload["iss"]).token,
     "use: about the service": lambda m: m.saying(sub=m.payload["aud"]).token,
 }
 
 FOR_OTHERS: Final[dict[str, Forge]] = {
-    "use: for another service": saying(aud=STRANGER.did),
+    "use: for another service": saying(aud=UNRELATED.did),
     "use: for the issuer": saying(aud=ISSUER.did),
     "use: for the agent itself": lambda m: m.saying(aud=m.payload["iss"]).token,
 }
@@ -75,7 +75,7 @@ WIDER: Final[dict[str, Forge]] = {
 def _forwarded(good: Good) -> Iterator[Attack]:
     """The service that got it, or someone on the way, uses it at another."""
     for name, me in {
-        "another service": STRANGER.did,
+        "another service": UNRELATED.did,
         "the issuer": ISSUER.did,
         "the agent": PEOPLE[len(good.links)].did,
     }.items():
@@ -98,7 +98,7 @@ def _prefixes(good: Good) -> Iterator[Attack]:
 
 def _held(good: Good) -> Iterator[Attack]:
     """A bare chain that is shown by another than it ends in."""
-    for hop, party in enumerate((*PEOPLE[: len(good.links)], STRANGER)):
+    for hop, party in enumerate((*PEOPLE[: len(good.links)], UNRELATED)):
         request = good.request(audience=party.did)
         last = len(good.links) - 1
         yield good.attack("held: by another", f"party {hop}", "audience_mismatch", last, request)

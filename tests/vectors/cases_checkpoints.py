@@ -8,7 +8,7 @@ from vectors.forge import (
     CHECKPOINT,
     ISSUER,
     PLANNER,
-    STRANGER,
+    UNRELATED,
     Payload,
     checkpoint,
     checkpoint_payload,
@@ -98,7 +98,7 @@ def _verification() -> list[Case]:
 
     return [
         ok("a plain one"),
-        ok("one of several issuers", [STRANGER.did, ISSUER.did]),
+        ok("one of several issuers", [UNRELATED.did, ISSUER.did]),
         ok("a nonce", nonce="ask-1"),
         ok("of an empty log", seq=0, head="0" * 64, iat=0, log="keys"),
         ok("the highest numbers", seq=HIGHEST, iat=LAST_SECOND, log="revocations"),

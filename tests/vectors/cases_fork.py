@@ -13,7 +13,7 @@ from vectors.forge import (
     NOW,
     PLANNER,
     RESEARCHER,
-    STRANGER,
+    UNRELATED,
     Payload,
     child,
     cid,
@@ -96,31 +96,31 @@ def _right() -> Iterator[Case]:
             handed(other, cmd="/filesystem/read", nbf=NOW - 5, exp=NOW + 100), handed(first)
         ),
     )
-    again = [{"aud": each.did, "links": [link()]} for each in (STRANGER, RESEARCHER)]
-    by_two = [sign(DELEGATION, _to(first, each), PLANNER) for each in (STRANGER, RESEARCHER)]
+    again = [{"aud": each.did, "links": [link()]} for each in (UNRELATED, RESEARCHER)]
+    by_two = [sign(DELEGATION, _to(first, each), PLANNER) for each in (UNRELATED, RESEARCHER)]
     yield case(
         "several children",
         fork([[first]], children=again),
         answer={
             "children": [
                 {"aud": each.did, "links": [signed(token)]}
-                for each, token in zip((STRANGER, RESEARCHER), by_two, strict=True)
+                for each, token in zip((UNRELATED, RESEARCHER), by_two, strict=True)
             ],
             "more": False,
         },
     )
     lent = sign(DELEGATION, delegation(PLANNER, RESEARCHER, prf=[cid(first)]), PLANNER)
-    own = delegation(RESEARCHER, STRANGER, cmd=LIST, nonce="f-1", sub=ISSUER.did, prf=[cid(lent)])
+    own = delegation(RESEARCHER, UNRELATED, cmd=LIST, nonce="f-1", sub=ISSUER.did, prf=[cid(lent)])
     yield case(
         "a grandchild",
         fork(
             [[first, lent]],
             key=RESEARCHER.did,
-            children=[{"aud": STRANGER.did, "links": [link()]}],
+            children=[{"aud": UNRELATED.did, "links": [link()]}],
         ),
         answer={
             "children": [
-                {"aud": STRANGER.did, "links": [signed(sign(DELEGATION, own, RESEARCHER))]}
+                {"aud": UNRELATED.did, "links": [signed(sign(DELEGATION, own, RESEARCHER))]}
             ],
             "more": False,
         },
@@ -229,7 +229,7 @@ def _chains() -> Iterator[Row]:
 
     yield chain("expired", "expired", [root(exp=NOW)])
     yield chain("too early", "not_yet_valid", [root(nbf=NOW + 1)])
-    yield chain("another's", "audience_mismatch", [root(aud=STRANGER.did)])
+    yield chain("another's", "audience_mismatch", [root(aud=UNRELATED.did)])
     yield chain("handed on already", "audience_mismatch", [first, child(first)], 1)
     yield chain("without proof", "chain_invalid", [first, loose], 1)
     yield chain("not signed by its issuer", "bad_signature", [with_signature(first, flip)])

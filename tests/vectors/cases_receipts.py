@@ -17,7 +17,7 @@ from vectors.forge import (
     NOW,
     RESEARCHER,
     SERVICE,
-    STRANGER,
+    UNRELATED,
     Payload,
     b64,
     canonical,
@@ -197,7 +197,7 @@ def _verification() -> list[Case]:
         return case(f"verified: {name}", verify_receipt(token, issuers), answer=answer)
 
     rows = [ok(name, **changes) for name, changes in GOOD.items()]
-    return [*rows, ok("one of several issuers", [STRANGER.did, SERVICE.did])]
+    return [*rows, ok("one of several issuers", [UNRELATED.did, SERVICE.did])]
 
 
 def _row(name: str, token: str, code: str = "malformed_ucan", **request: Any) -> Case:
@@ -252,7 +252,7 @@ def _headers() -> list[Case]:
         header("typ with its media type", {"typ": "application/nomos-receipt+jwt"}),
         header("typ of a checkpoint", {"typ": "nomos-checkpoint+jwt"}),
         header("kid", {"kid": SERVICE.did}),
-        header("jwk", {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": b64(STRANGER.public)}}),
+        header("jwk", {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": b64(UNRELATED.public)}}),
         header("crit", {"crit": ["iat"]}),
         _row(
             "header, spaces",
@@ -315,17 +315,17 @@ def _signatures() -> list[Case]:
         _row(f"signature, {name}", with_signature(PLAIN, change), "bad_signature")
         for name, change in changes.items()
     ]
-    by_stranger = sign(RECEIPT, receipt_payload(), STRANGER)
+    by_stranger = sign(RECEIPT, receipt_payload(), UNRELATED)
     rows.append(_row("signature, by a stranger", by_stranger, "bad_signature"))
     edits: dict[str, Any] = {
-        "iss": STRANGER.did,
-        "service": STRANGER.did,
+        "iss": UNRELATED.did,
+        "service": UNRELATED.did,
         "cmd": "/github/issue/create",
         "resource_hash": "ab" * 32,
         "args_hash": "ab" * 32,
         "outcome": "expired",
-        "agent": STRANGER.did,
-        "root": STRANGER.did,
+        "agent": UNRELATED.did,
+        "root": UNRELATED.did,
         "chain": ["ab" * 32],
         "invocation": "ab" * 32,
         "iat": NOW + 1,
@@ -345,7 +345,7 @@ def _signatures() -> list[Case]:
 
 
 def _trust() -> list[Case]:
-    strangers = sign(RECEIPT, receipt_payload(iss=STRANGER.did), STRANGER)
+    strangers = sign(RECEIPT, receipt_payload(iss=UNRELATED.did), UNRELATED)
     forged = with_signature(strangers, flip)
     return [
         _row("by someone who is not trusted", strangers, "untrusted_issuer"),

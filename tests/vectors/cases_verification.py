@@ -14,7 +14,7 @@ from vectors.forge import (
     PLANNER,
     RESEARCHER,
     SERVICE,
-    STRANGER,
+    UNRELATED,
     Payload,
     child,
     cid,
@@ -80,7 +80,7 @@ def verification() -> list[Case]:
         ok("the expected holder", verify(chain=[first], audience=PLANNER.did), chain),
         ok(
             "one of several trusted",
-            verify(chain=[first], trusted_issuers=[STRANGER.did, ISSUER.did]),
+            verify(chain=[first], trusted_issuers=[UNRELATED.did, ISSUER.did]),
             chain,
         ),
         ok("a chain of two", verify(chain=[first, second]), longer),
@@ -124,7 +124,7 @@ def verification() -> list[Case]:
         ),
         ok(
             "a young view of revocations that names others",
-            verify(chain=[first], revoked=["f" * 64, STRANGER.did], revocations_age=5),
+            verify(chain=[first], revoked=["f" * 64, UNRELATED.did], revocations_age=5),
             chain,
         ),
         ok(
@@ -205,7 +205,7 @@ def _at_a_service() -> Iterator[Case]:
         ("a chain that may be handed on, as it says", {**HERE, "forkable": True}, {}),
         (
             "a chain for another service, when something is asked for with it",
-            {"audience": STRANGER.did},
+            {"audience": UNRELATED.did},
             {"requested": {"cmd": "/github/issue/list", "resource": RESOURCE}},
         ),
     ):

@@ -58,8 +58,8 @@ ISSUER: Final = Party(1)
 PLANNER: Final = Party(2)
 RESEARCHER: Final = Party(3)
 SERVICE: Final = Party(4)
-STRANGER: Final = Party(5)
-PARTIES: Final = (ISSUER, PLANNER, RESEARCHER, SERVICE, STRANGER)
+UNRELATED: Final = Party(5)
+PARTIES: Final = (ISSUER, PLANNER, RESEARCHER, SERVICE, UNRELATED)
 
 
 def canonical(value: object) -> bytes:

@@ -13,7 +13,7 @@ from vectors.forge import (
     PLANNER,
     RESEARCHER,
     SERVICE,
-    STRANGER,
+    UNRELATED,
     b64,
     child,
     cid,
@@ -65,8 +65,8 @@ The token is valid for this call."""
 
 
 def test_why_tells_what_is_wrong_and_what_would_help(verifier_kind: VerifierKind) -> None:
-    text = verifier_kind.explain(use([*LINKS], aud=STRANGER.did))
-    assert f"{STRANGER.did} (another service)" in text
+    text = verifier_kind.explain(use([*LINKS], aud=UNRELATED.did))
+    assert f"{UNRELATED.did} (another service)" in text
     sentence = (
         "  the invocation is for another service (hop 2): ask for a grant with `audience=` the DID "
         "of the service that is called"
@@ -77,7 +77,7 @@ def test_why_tells_what_is_wrong_and_what_would_help(verifier_kind: VerifierKind
         "  check  the audience",
         "  field  aud",
         f'  wanted "{SERVICE.did}"',
-        f'  found  "{STRANGER.did}"',
+        f'  found  "{UNRELATED.did}"',
     ]
 
 
@@ -144,8 +144,8 @@ def test_plain_text_is_cut_and_spelled_out() -> None:
 
 
 def test_a_link_of_an_untrusted_issuer_is_not_called_trusted(verifier_kind: VerifierKind) -> None:
-    link = sign(DELEGATION, delegation(STRANGER, RESEARCHER), STRANGER)
-    text = verifier_kind.explain(use([link], sub=STRANGER.did))
+    link = sign(DELEGATION, delegation(UNRELATED, RESEARCHER), UNRELATED)
+    text = verifier_kind.explain(use([link], sub=UNRELATED.did))
     assert "a trusted issuer" not in text
     assert f'one of ["{ISSUER.did}"]' in text
 

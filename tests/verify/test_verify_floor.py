@@ -58,8 +58,8 @@ def lying(plane: Plane, keys: list[dict[str, Any]]) -> Iterator[TamperingProxy]:
 
 
 @dataclass
-class Past:
-    """A control plane that knows no more of a revocation, and who has heard of it."""
+class Rollback:
+    """A control plane that knows no more of a revocation, and a store that has seen it."""
 
     plane: Plane
     did: str
@@ -71,7 +71,7 @@ class Past:
 
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
+def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollback]:
     folder, used = tmp_path_factory.mktemp("floor"), tmp_path_factory.mktemp("used") / "used.db"
     plane = Plane(folder)
     did = register(plane, "notes")
@@ -79,7 +79,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     shutil.copytree(folder / "data", folder / "backup")
     plane = Plane(folder)
     revoked = plane.grant(did)
-    past = Past(plane, did, revoked, used)
+    past = Rollback(plane, did, revoked, used)
     with (
         SqlReplayStore(used) as store,
         Verifier.from_control_plane(plane.url, **past.settings(store)) as verifier,
@@ -97,7 +97,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         past.plane.close()
 
 
-def test_a_restarted_verifier_refuses_it(past: Past) -> None:
+def test_a_restarted_verifier_refuses_it(past: Rollback) -> None:
     with SqlReplayStore(past.used) as store:
         for _ in range(2):
             with pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"):
@@ -107,7 +107,7 @@ def test_a_restarted_verifier_refuses_it(past: Past) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
+def test_one_that_is_awaited_refuses_it_too(past: Rollback, backend: str) -> None:
     async def refused() -> str:
         with SqlReplayStore(past.used) as store:
             verifier = AsyncVerifier.from_control_plane(
@@ -124,7 +124,7 @@ def test_one_that_is_awaited_refuses_it_too(past: Past, backend: str) -> None:
     assert anyio.run(refused, backend=backend) == "revocations_stale"
 
 
-def test_a_row_before_the_pinned_key_hides_no_floor(past: Past, tmp_path: Path) -> None:
+def test_a_row_before_the_pinned_key_hides_no_floor(past: Rollback, tmp_path: Path) -> None:
     """What is kept is kept under the pinned key, and not under one that anyone can put first."""
     used = tmp_path / "used.db"
     with SqlReplayStore(past.used) as known, SqlReplayStore(used) as store:
@@ -163,13 +163,13 @@ def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -
         plane.close()
 
 
-def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Past) -> None:
+def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Rollback) -> None:
     settings = past.settings(MemoryReplayStore())
     with Verifier.from_control_plane(past.plane.url, **settings) as verifier:
         assert result_of(verifier, past.revoked) == "allowed"
 
 
-def test_one_whose_store_fails_lets_nothing_in(past: Past, tmp_path: Path) -> None:
+def test_one_whose_store_fails_lets_nothing_in(past: Rollback, tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     path.touch()
     with SqlReplayStore(path) as store:

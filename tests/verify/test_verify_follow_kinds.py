@@ -31,7 +31,7 @@ from nomos._io.revocation_feed import RevocationFeed
 WITHIN = 5.0
 NOWHERE = "http://127.0.0.1:9"
 THREAD = "nomos-following"
-STRANGER = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+UNRELATED_DID = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
 
 
 @dataclass
@@ -132,7 +132,7 @@ def test_loops_of_both_kinds_share_one_verifier(scene: Scene) -> None:
 
 @pytest.mark.anyio
 async def test_waiting_for_the_first_answer_does_not_block_the_loop() -> None:
-    verifier = AsyncVerifier.from_control_plane(NOWHERE, audience=STRANGER)
+    verifier = AsyncVerifier.from_control_plane(NOWHERE, audience=UNRELATED_DID)
     longest = 0.0
 
     async def ticking() -> None:
@@ -174,7 +174,7 @@ async def test_before_the_first_answer_nothing_is_let_through_and_it_says_why(
 @pytest.mark.anyio
 async def test_who_follows_another_issuer_is_told_so(scene: Scene) -> None:
     verifier = AsyncVerifier.from_control_plane(
-        scene.plane.url, trust_anchor=STRANGER, **scene.settings
+        scene.plane.url, trust_anchor=UNRELATED_DID, **scene.settings
     )
     grant = await anyio.to_thread.run_sync(scene.plane.grant, scene.did)
     with pytest.raises(Denied, match="follow the pinned issuer"):
@@ -209,7 +209,7 @@ def test_without_an_api_key_the_feed_is_closed(scene: Scene) -> None:
 def test_where_nobody_answers_it_raises_after_three_seconds() -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable, match="cannot be reached"):
-        Verifier.from_control_plane(NOWHERE, audience=STRANGER)
+        Verifier.from_control_plane(NOWHERE, audience=UNRELATED_DID)
     assert 2 < time.monotonic() - began < 6
     assert threads() == 0
 
@@ -230,7 +230,7 @@ def test_where_nobody_answers_it_raises_after_three_seconds() -> None:
         ("ftp://nomos.example.com", {}, "url"),
         ("https://user:password@nomos.example.com", {}, "url"),
         (NOWHERE, {"trust_anchor": "did:web:example.com"}, "trust_anchor"),
-        (NOWHERE, {"trust_anchor": f"{STRANGER}\n"}, "trust_anchor"),
+        (NOWHERE, {"trust_anchor": f"{UNRELATED_DID}\n"}, "trust_anchor"),
         (NOWHERE, {"api_key": "two words"}, "api_key"),
         (NOWHERE, {"audience": "me"}, "audience"),
         (NOWHERE, {"max_depth": 99}, "max_depth"),
@@ -241,20 +241,20 @@ def test_a_wrong_setting_is_told_at_once(url: str, more: dict[str, Any], setting
     began = time.monotonic()
     for kind in (Verifier, AsyncVerifier):
         with pytest.raises(ConfigurationError) as wrong:
-            kind.from_control_plane(url, **{"audience": STRANGER, **more})
+            kind.from_control_plane(url, **{"audience": UNRELATED_DID, **more})
         assert wrong.value.setting == setting
         assert "password" not in str(wrong.value).replace("user name, password", "")
     assert time.monotonic() - began < 1
 
 
 def test_a_pinned_issuer_may_be_asked_for_over_plain_http() -> None:
-    named: dict[str, Any] = {"trust_anchor": STRANGER, "allow_insecure": ["10.0.0.1"]}
+    named: dict[str, Any] = {"trust_anchor": UNRELATED_DID, "allow_insecure": ["10.0.0.1"]}
     for url, more in (
         ("http://10.0.0.1:8788", named),
         ("https://nomos.example.com", {}),
         ("http://localhost:9", {}),
     ):
-        verifier = AsyncVerifier.from_control_plane(url, audience=STRANGER, **more)
+        verifier = AsyncVerifier.from_control_plane(url, audience=UNRELATED_DID, **more)
         assert repr(verifier._sync) == f"ControlPlaneSync({url})"
 
 

@@ -21,7 +21,7 @@ from vectors.forge import (
     PLANNER,
     RESEARCHER,
     SERVICE,
-    STRANGER,
+    UNRELATED,
     canonical,
     checkpoint,
     child,
@@ -131,9 +131,9 @@ REFUSED: Final[dict[str, tuple[str, dict[str, Any], Mapping[str, Any]]]] = {
     "not_yet_valid": (use(list(LINKS), iat=NOW + 9), {}, READ),
     "chain_invalid": (use([root(), child("x")]), {}, READ),
     "chain_attenuation_violation": (use([root(), child(root(), cmd="/gitlab")]), {}, READ),
-    "untrusted_issuer": (TOKEN, {"trusted_issuers": [STRANGER.did]}, READ),
+    "untrusted_issuer": (TOKEN, {"trusted_issuers": [UNRELATED.did]}, READ),
     "revoked": (TOKEN, {"revocations": [cid(LINKS[0])]}, READ),
-    "audience_mismatch": (TOKEN, {"audience": STRANGER.did}, READ),
+    "audience_mismatch": (TOKEN, {"audience": UNRELATED.did}, READ),
     "resource_mismatch": (TOKEN, {}, {**READ, "resource": {**RESOURCE, "repo": "other"}}),
     "unavailable": (TO_WRITE, {}, WRITE),
 }
@@ -167,7 +167,7 @@ def test_a_replay_and_its_refusal_are_both_on_record(
 UNSIGNED: Final = {
     "a flipped signature": with_signature(TOKEN, flip),
     "a link with a flipped signature": use([with_signature(LINKS[0], flip), LINKS[1]]),
-    "a link by somebody else": use([LINKS[0], sign({"alg": "EdDSA"}, {"iss": "x"}, STRANGER)]),
+    "a link by somebody else": use([LINKS[0], sign({"alg": "EdDSA"}, {"iss": "x"}, UNRELATED)]),
     "no token": "not.a.token",
     "nothing": "",
     "no text": "\ud800",
@@ -456,11 +456,11 @@ def test_a_listener_needs_a_key_and_its_kind(verifier_kind: VerifierKind, key: P
 
 def test_a_receipt_says_which_service_even_if_another_key_signs(tmp_path: Path) -> None:
     file = tmp_path / "auditor.key"
-    file.write_text(STRANGER.seed)
+    file.write_text(UNRELATED.seed)
     file.chmod(0o600)
     text = str(SYNC.verify(TOKEN, receipt_key=file).receipt_jwt)
-    record = verify_receipt(text, issuers=[STRANGER.did])
-    assert (record.issuer, record.service) == (STRANGER.did, SERVICE.did)
+    record = verify_receipt(text, issuers=[UNRELATED.did])
+    assert (record.issuer, record.service) == (UNRELATED.did, SERVICE.did)
 
 
 def test_hashes_are_of_plain_json(key: Path) -> None:

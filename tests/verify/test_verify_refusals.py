@@ -19,7 +19,7 @@ from vectors.forge import (
     PLANNER,
     RESEARCHER,
     SERVICE,
-    STRANGER,
+    UNRELATED,
     child,
     cid,
     delegation,
@@ -91,7 +91,7 @@ FAR_LINEAGE = root(prf=["ab" * 32, "cd" * 32], meta={"lineage": {"depth": 3}})
 APPS = root(
     meta={
         "app_id": "app_1",
-        "lineage": {"apps": ["app_0"], "invokedBy": [STRANGER.did], "root": "evt_0"},
+        "lineage": {"apps": ["app_0"], "invokedBy": [UNRELATED.did], "root": "evt_0"},
     }
 )
 BY_APP = use([APPS, child(APPS)])
@@ -129,7 +129,7 @@ CASES: Final = [
     Case("unlinked", "chain_invalid", use([root(nonce="x"), CHILD]), hop=1, field="prf"),
     Case("without prf", "chain_invalid", use([ROOT, child(ROOT, prf=...)]), hop=1, field="prf"),
     Case(
-        "another subject", "chain_invalid", use([*LINKS], sub=STRANGER.did), hop=2, field="sub"
+        "another subject", "chain_invalid", use([*LINKS], sub=UNRELATED.did), hop=2, field="sub"
     ),
     Case("no chain", "chain_invalid", use([])),
     Case(
@@ -162,7 +162,7 @@ CASES: Final = [
     Case("a wider call", "chain_attenuation_violation", use([*LINKS], cmd="/github"), 2, "cmd"),
     Case(
         "another issuer", "untrusted_issuer", TOKEN, 0, "iss",
-        settings={"trusted_issuers": [STRANGER.did]},
+        settings={"trusted_issuers": [UNRELATED.did]},
     ),
     Case("revoked link", "revoked", TOKEN, 1, "cid", settings={"revocations": [cid(CHILD)]}),
     Case("revoked call", "revoked", TOKEN, 2, "cid", settings={"revocations": {cid(TOKEN)}}),
@@ -178,7 +178,7 @@ CASES: Final = [
         for name, ident, field in (
             ("app", "app_1", "meta.app_id"),
             ("older app", "app_0", "meta.lineage.apps"),
-            ("inviter", STRANGER.did, "meta.lineage.invokedBy"),
+            ("inviter", UNRELATED.did, "meta.lineage.invokedBy"),
             ("first question", "evt_0", "meta.lineage.root"),
         )
     ),
@@ -201,7 +201,7 @@ CASES: Final = [
     Case(
         "another service",
         "audience_mismatch",
-        use([*LINKS], aud=STRANGER.did),
+        use([*LINKS], aud=UNRELATED.did),
         hop=2,
         field="aud",
     ),
@@ -317,7 +317,7 @@ CASES: Final = [
     Case(
         "an approval for another service",
         "audience_mismatch",
-        use([approved(meta={"audience": STRANGER.did})]),
+        use([approved(meta={"audience": UNRELATED.did})]),
         0,
         "meta.audience",
     ),
@@ -438,16 +438,16 @@ def test_an_old_view_will_do_for_who_says_so_but_not_none_at_all(
 
 
 def test_a_token_for_another_service_works_there_and_here_not(verifier_kind: VerifierKind) -> None:
-    first = root(meta={**HERE, "audience": STRANGER.did})
-    there = use([first, child(first)], aud=STRANGER.did)
+    first = root(meta={**HERE, "audience": UNRELATED.did})
+    there = use([first, child(first)], aud=UNRELATED.did)
     assert verifier_kind.denied(there).code == "audience_mismatch"
-    assert verifier_kind.verify(there, audience=STRANGER.did)
+    assert verifier_kind.verify(there, audience=UNRELATED.did)
 
 
 def test_a_chain_is_good_at_its_own_service_alone(verifier_kind: VerifierKind) -> None:
     """Whatever its holder signs, and however it was handed on."""
-    there = use([*LINKS], aud=STRANGER.did)
-    denied = verifier_kind.denied(there, audience=STRANGER.did)
+    there = use([*LINKS], aud=UNRELATED.did)
+    denied = verifier_kind.denied(there, audience=UNRELATED.did)
     assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.audience")
     assert "`audience=`" in (denied.fix or "")
 

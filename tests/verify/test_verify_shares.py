@@ -12,7 +12,7 @@ from vectors.forge import (
     HERE,
     ISSUER,
     RESEARCHER,
-    STRANGER,
+    UNRELATED,
     delegation,
     sign,
     use,
@@ -126,9 +126,9 @@ def test_issuers_whose_number_is_known_are_bounded(
 def test_an_issuer_uses_nothing_of_the_share_of_anothers_app() -> None:
     """Both may be trusted, and what one of them writes as an app's id is its own affair."""
     store = replay()
-    known = settings(trusted_issuers=[ISSUER.did, STRANGER.did], replay=store)
+    known = settings(trusted_issuers=[ISSUER.did, UNRELATED.did], replay=store)
     verifier = Verifier(**known)
-    for issuer in (ISSUER, STRANGER):
+    for issuer in (ISSUER, UNRELATED):
         meta = {**HERE, "app_id": "app"}
         link = delegation(issuer, RESEARCHER, meta=meta, cmd="/github/issue/create")
         chain = [sign(DELEGATION, link, issuer)]
@@ -136,7 +136,7 @@ def test_an_issuer_uses_nothing_of_the_share_of_anothers_app() -> None:
         token = use(chain, cmd="/github/issue/create", sub=issuer.did, nonce=nonce)
         verifier.verify(token, **WRITE)
     held = {holder.name for holder in store._held if holder.what == "app"}
-    assert held == {f"{ISSUER.did} app", f"{STRANGER.did} app"}
+    assert held == {f"{ISSUER.did} app", f"{UNRELATED.did} app"}
 
 
 def test_several_processes_hardly_go_beyond_a_share(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from nomos import AsyncVerifier, ConfigurationError, ControlPlaneError, Unreacha
 
 pytestmark = pytest.mark.anyio
 
-NOBODY = "http://127.0.0.1:9"
+UNUSED_URL = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def check_timeout_message(wrong: BaseException, wait: str) -> None:
 
 @pytest.mark.parametrize("wait", [0.1, 1])
 def test_a_verifier_waits_as_long_as_it_is_told(silent: str, wait: float) -> None:
-    for url in (silent, NOBODY):
+    for url in (silent, UNUSED_URL):
         began = time.monotonic()
         with pytest.raises(Unreachable) as wrong:
             Verifier.from_control_plane(url, audience=SERVICE.did, startup_timeout=wait)
@@ -58,5 +58,5 @@ async def test_the_async_verifier_waits_as_long(silent: str) -> None:
 @pytest.mark.parametrize("wait", [0, 0.09, 60.1, -1, math.nan, math.inf, True, "3", None, 10**400])
 def test_a_wait_is_a_number_of_seconds(wait: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"from 0\.1 to 60") as wrong:
-        Verifier.from_control_plane(NOBODY, audience=SERVICE.did, startup_timeout=wait)
+        Verifier.from_control_plane(UNUSED_URL, audience=SERVICE.did, startup_timeout=wait)
     assert wrong.value.setting == "startup_timeout"

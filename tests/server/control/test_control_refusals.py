@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 REPO = {"provider": "github", "owner": "acme", "repo": "app"}
 FILE = {"provider": "filesystem", "path": "a"}
-STRANGER = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+UNRELATED_DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 
 
 def refused(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -110,7 +110,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
         ["agentDid"],
         "agentDid: names no usable Ed25519 key",
     ),
-    "audience elsewhere": ({"audience": STRANGER}, ["audience"], "name the PDP (did:key:"),
+    "audience elsewhere": ({"audience": UNRELATED_DID}, ["audience"], "name the PDP (did:key:"),
     "audience empty": ({"audience": ""}, ["audience"], "not a registered service"),
     "purpose too long": ({"purpose": "x" * 281}, ["purpose"], "purpose:"),
     "purpose that hides text": ({"purpose": "a\x1b[2Kb"}, ["purpose"], "purpose:"),
@@ -144,22 +144,22 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
         "Ask for one of /github/pr/",
     ),
     "prefix with args": (
-        {"command": "/github", "args": {}, "agentDid": STRANGER},
+        {"command": "/github", "args": {}, "agentDid": UNRELATED_DID},
         ["args"],
         "stands for several commands",
     ),
     "prefix with an envelope": (
-        {"command": "/github", "cosignerEnvelopeId": "env_1", "agentDid": STRANGER},
+        {"command": "/github", "cosignerEnvelopeId": "env_1", "agentDid": UNRELATED_DID},
         ["cosignerEnvelopeId"],
         "operators approve one call",
     ),
     "prefix of another resource": (
-        {"command": "/github", "resource": FILE, "agentDid": STRANGER},
+        {"command": "/github", "resource": FILE, "agentDid": UNRELATED_DID},
         ["resource.provider"],
         'must be "github"',
     ),
     "prefix with an unknown field": (
-        {"command": "/github", "resource": {**REPO, "branch": "x"}, "agentDid": STRANGER},
+        {"command": "/github", "resource": {**REPO, "branch": "x"}, "agentDid": UNRELATED_DID},
         ["resource.branch"],
         "branch",
     ),

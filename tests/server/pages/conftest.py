@@ -145,7 +145,7 @@ class Person:
 
 
 @dataclass
-class Town:
+class Site:
     """A system with an agent and an operator who answers for everything."""
 
     system: System
@@ -154,15 +154,15 @@ class Town:
     operator: Secret
     people: list[httpx.AsyncClient] = field(default_factory=list)
 
-    def stranger(self) -> Person:
-        """Somebody who is not signed in."""
+    def visitor(self) -> Person:
+        """A person who is not signed in."""
         client = _client(self.system)
         self.people.append(client)
         return Person(client)
 
     async def person(self, key: Secret | None = None) -> Person:
-        """Somebody who signed in with an operator's key."""
-        person = self.stranger()
+        """A person who signed in with the key of an operator."""
+        person = self.visitor()
         reply = await person.sign_in((key or self.operator).reveal())
         assert reply.status_code == 303, reply.text
         return person
@@ -201,11 +201,11 @@ def _client(system: System, **headers: str) -> httpx.AsyncClient:
     )
 
 
-OpenTown = Callable[..., AbstractAsyncContextManager[Town]]
+OpenSite = Callable[..., AbstractAsyncContextManager[Site]]
 
 
 @asynccontextmanager
-async def _open(data: Path, signer: AsyncSigner, **settings: Any) -> AsyncIterator[Town]:
+async def _open(data: Path, signer: AsyncSigner, **settings: Any) -> AsyncIterator[Site]:
     clock = Clock()
     chosen = Settings(
         data=data, policies=(Source("policy.cedar", POLICY),), **{"control_url": URL, **settings}
@@ -215,9 +215,9 @@ async def _open(data: Path, signer: AsyncSigner, **settings: Any) -> AsyncIterat
         operator = await system.create_app("Ada", "operator", ("*",))
         agent = await system.create_app("robot")
         async with _client(system, authorization=f"Bearer {agent.reveal()}") as client:
-            town = Town(system, clock, client, operator)
-            yield town
-            for person in town.people:
+            site = Site(system, clock, client, operator)
+            yield site
+            for person in site.people:
                 await person.aclose()
     finally:
         await system.close()
@@ -242,13 +242,13 @@ def signer(link: SignerConnection) -> AsyncSigner:
 
 
 @pytest.fixture(scope="session")
-def open_town() -> OpenTown:
+def open_site() -> OpenSite:
     """What opens a system on a folder and closes it: an async context manager."""
     return _open
 
 
 @pytest.fixture
-async def town(tmp_path: Path, signer: AsyncSigner) -> AsyncIterator[Town]:
+async def site(tmp_path: Path, signer: AsyncSigner) -> AsyncIterator[Site]:
     """A system of the test's own."""
-    async with _open(tmp_path / "data", signer) as town:
-        yield town
+    async with _open(tmp_path / "data", signer) as site:
+        yield site

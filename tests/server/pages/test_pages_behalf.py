@@ -12,7 +12,7 @@ from nomos._io.signer import AsyncSigner
 from nomos._protocol import Delegate, Delegation, GenerateKey, GenerateKeyAnswer, Signed
 
 if TYPE_CHECKING:
-    from server.pages.conftest import Town
+    from server.pages.conftest import Site
 
 pytestmark = pytest.mark.anyio
 
@@ -20,9 +20,9 @@ NOW = 1_800_000_000
 WRITE = "/filesystem/file/write"
 
 
-async def chain(town: Town, signer: AsyncSigner, links: int) -> tuple[list[str], list[str]]:
+async def chain(site: Site, signer: AsyncSigner, links: int) -> tuple[list[str], list[str]]:
     """What the issuer gave to one agent and that handed on; the agents and the tokens."""
-    issuer = town.system.issuer_did
+    issuer = site.system.issuer_did
     agents: list[str] = []
     tokens: list[str] = []
     for _ in range(links):
@@ -49,21 +49,21 @@ async def chain(town: Town, signer: AsyncSigner, links: int) -> tuple[list[str],
     return agents, tokens
 
 
-async def asked(town: Town, agent: str, tokens: list[str] | None, path: str) -> str:
+async def asked(site: Site, agent: str, tokens: list[str] | None, path: str) -> str:
     question: dict[str, Any] = {
         "command": WRITE,
         "resource": {"provider": "filesystem", "path": f"notes/{path}"},
         "args": {"content": path},
         "agentDid": agent,
     }
-    return await town.ask(question if tokens is None else {**question, "delegatedChain": tokens})
+    return await site.ask(question if tokens is None else {**question, "delegatedChain": tokens})
 
 
-async def test_the_question_says_for_whom_and_through_whom(town: Town, signer: AsyncSigner) -> None:
-    agents, tokens = await chain(town, signer, 3)
+async def test_the_question_says_for_whom_and_through_whom(site: Site, signer: AsyncSigner) -> None:
+    agents, tokens = await chain(site, signer, 3)
     root, between, agent = agents
-    ident = await asked(town, agent, tokens, "a")
-    person = await town.person()
+    ident = await asked(site, agent, tokens, "a")
+    person = await site.person()
     page = await person.see(f"/approvals/{ident}")
     text = " ".join(page.text.split())
     assert f"Agent {agent}" in text
@@ -73,20 +73,20 @@ async def test_the_question_says_for_whom_and_through_whom(town: Town, signer: A
 
 
 async def test_a_child_of_the_root_itself_comes_through_nobody(
-    town: Town, signer: AsyncSigner
+    site: Site, signer: AsyncSigner
 ) -> None:
-    agents, tokens = await chain(town, signer, 2)
-    ident = await asked(town, agents[1], tokens, "b")
-    text = " ".join((await (await town.person()).see(f"/approvals/{ident}")).text.split())
+    agents, tokens = await chain(site, signer, 2)
+    ident = await asked(site, agents[1], tokens, "b")
+    text = " ".join((await (await site.person()).see(f"/approvals/{ident}")).text.split())
     assert f"On behalf of {agents[0]} App" in text
     assert "through" not in text.partition("On behalf of")[2].partition("Resource")[0]
 
 
 async def test_an_agent_that_acts_for_itself_is_on_nobody_s_behalf(
-    town: Town, signer: AsyncSigner
+    site: Site, signer: AsyncSigner
 ) -> None:
-    agents, tokens = await chain(town, signer, 1)
+    agents, tokens = await chain(site, signer, 1)
     for path, given in (("c", None), ("d", tokens)):
-        ident = await asked(town, agents[0], given, path)
-        page = await (await town.person()).see(f"/approvals/{ident}")
+        ident = await asked(site, agents[0], given, path)
+        page = await (await site.person()).see(f"/approvals/{ident}")
         assert "On behalf of" not in page.text

@@ -11,7 +11,7 @@ from nomos.server.control import credentials
 from nomos.server.storage.tenants import DEFAULT
 
 if TYPE_CHECKING:
-    from server.pages.conftest import Town
+    from server.pages.conftest import Site
 
 pytestmark = pytest.mark.anyio
 
@@ -25,15 +25,15 @@ def app_of(key: str) -> str:
     return key.removeprefix("nomos_").rsplit("_", 1)[0]
 
 
-async def state(town: Town, ident: str) -> dict[str, Any]:
-    headers = {"authorization": f"Bearer {town.operator.reveal()}"}
-    view: dict[str, Any] = (await town.agent.get(f"/v1/approvals/{ident}", headers=headers)).json()
+async def state(site: Site, ident: str) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {site.operator.reveal()}"}
+    view: dict[str, Any] = (await site.agent.get(f"/v1/approvals/{ident}", headers=headers)).json()
     return view
 
 
-async def test_the_queue_has_what_waits_and_what_was_settled(town: Town) -> None:
-    waits, settled = await town.ask(), await town.ask(DELETE)
-    person = await town.person()
+async def test_the_queue_has_what_waits_and_what_was_settled(site: Site) -> None:
+    waits, settled = await site.ask(), await site.ask(DELETE)
+    person = await site.person()
     await person.answer(settled, "deny")
     page = await person.see("/approvals")
     links = [link["href"] for link in page.all("a")]
@@ -43,22 +43,22 @@ async def test_the_queue_has_what_waits_and_what_was_settled(town: Town) -> None
     assert "Denied /github/repo/delete" in page.text
 
 
-async def test_the_most_urgent_question_comes_first(town: Town) -> None:
-    first = await town.ask()
-    town.clock.now += 60
-    second = await town.ask(DELETE)
-    page = await (await town.person()).see("/approvals")
+async def test_the_most_urgent_question_comes_first(site: Site) -> None:
+    first = await site.ask()
+    site.clock.now += 60
+    second = await site.ask(DELETE)
+    page = await (await site.person()).see("/approvals")
     links = [link["href"] for link in page.all("a")]
     assert links.index(f"/approvals/{first}") < links.index(f"/approvals/{second}")
     assert "13 minutes left" not in page.text
     assert "14 minutes left" in page.text
 
 
-async def test_a_question_is_shown_in_full(town: Town) -> None:
+async def test_a_question_is_shown_in_full(site: Site) -> None:
     content = "".join(f"line {number}\n" for number in range(900))
-    ident = await town.ask(args={"content": content}, context={"ticket": "OPS-311"}, ttlSeconds=90)
-    view = await state(town, ident)
-    page = await (await town.person()).see(f"/approvals/{ident}")
+    ident = await site.ask(args={"content": content}, context={"ticket": "OPS-311"}, ttlSeconds=90)
+    view = await state(site, ident)
+    page = await (await site.person()).see(f"/approvals/{ident}")
     assert content in "".join(page.words)
     for told in (
         view["agent"],
@@ -83,56 +83,56 @@ async def test_a_question_is_shown_in_full(town: Town) -> None:
     assert view["bound"]["content"]["sha256"] in page.text
 
 
-async def test_unbound_arguments_are_a_warning(town: Town) -> None:
-    ident, person = await town.ask(DELETE), await town.person()
+async def test_unbound_arguments_are_a_warning(site: Site) -> None:
+    ident, person = await site.ask(DELETE), await site.person()
     page = await person.see(f"/approvals/{ident}")
     assert "Any arguments. The agent did not state" in page.text
     assert "with any arguments" in page.text
     assert "Any arguments" in (await person.see("/approvals")).text
-    bound = await town.ask({**DELETE, "args": {}})
+    bound = await site.ask({**DELETE, "args": {}})
     page = await person.see(f"/approvals/{bound}")
     assert "Any arguments" not in page.text
     assert "Arguments None." in page.text
 
 
-async def test_only_a_hash_instead_of_a_text_is_a_warning(town: Town) -> None:
+async def test_only_a_hash_instead_of_a_text_is_a_warning(site: Site) -> None:
     digest = hashlib.sha256(b"rm -rf /").hexdigest()
-    ident = await town.ask(args={"content": {"sha256": digest}})
-    page = await (await town.person()).see(f"/approvals/{ident}")
+    ident = await site.ask(args={"content": {"sha256": digest}})
+    page = await (await site.person()).see(f"/approvals/{ident}")
     assert "sent only the hash of this text. You cannot read the text" in page.text
 
 
-async def test_approving_lets_the_agent_do_it_once(town: Town) -> None:
-    ident, person = await town.ask(), await town.person()
+async def test_approving_lets_the_agent_do_it_once(site: Site) -> None:
+    ident, person = await site.ask(), await site.person()
     reply = await person.answer(ident, "approve", reason="  Fine.\r\nGo. ")
     assert (reply.status_code, reply.headers["location"]) == (303, f"/approvals/{ident}")
     page = await person.see(f"/approvals/{ident}")
     assert "Approved, not used yet" in page.text
     assert "Ada approved as lead" in page.text
     assert page.all("textarea") == []
-    (vote,) = (await state(town, ident))["votes"]
+    (vote,) = (await state(site, ident))["votes"]
     assert (vote["approve"], vote["reason"]) == (True, "Fine.\nGo.")
-    await town.use(ident)
+    await site.use(ident)
     assert "Approved and used" in (await person.see(f"/approvals/{ident}")).text
-    (record,) = await town.records("approval")
-    assert (record.act, record.actor) == ("approve", app_of(town.operator.reveal()))
+    (record,) = await site.records("approval")
+    assert (record.act, record.actor) == ("approve", app_of(site.operator.reveal()))
     assert record.envelope == ident
 
 
-async def test_denying_settles_it(town: Town) -> None:
-    ident, person = await town.ask(), await town.person()
+async def test_denying_settles_it(site: Site) -> None:
+    ident, person = await site.ask(), await site.person()
     assert (await person.answer(ident, "deny", reason="Not today.")).status_code == 303
     page = await person.see(f"/approvals/{ident}")
     assert "Denied The request was denied" in page.text
     assert "Not today." in page.text
-    assert (await state(town, ident))["state"] == "denied"
+    assert (await state(site, ident))["state"] == "denied"
 
 
-async def test_both_roles_are_needed_and_the_page_says_which(town: Town) -> None:
-    lead = await town.system.create_app("Lena", "operator", ("lead",))
-    guard = await town.system.create_app("Sven", "operator", ("security",))
-    ident = await town.ask(DELETE)
-    lena, sven = await town.person(lead), await town.person(guard)
+async def test_both_roles_are_needed_and_the_page_says_which(site: Site) -> None:
+    lead = await site.system.create_app("Lena", "operator", ("lead",))
+    guard = await site.system.create_app("Sven", "operator", ("security",))
+    ident = await site.ask(DELETE)
+    lena, sven = await site.person(lead), await site.person(guard)
     before = await lena.see(f"/approvals/{ident}")
     assert "Approval by security is needed too" in before.text
     assert (await lena.answer(ident, "approve")).status_code == 303
@@ -141,14 +141,14 @@ async def test_both_roles_are_needed_and_the_page_says_which(town: Town) -> None
     values = [button.get("value") for button in page.all("button")]
     assert "approve" not in values
     assert "deny" in values
-    assert (await state(town, ident))["state"] == "pending"
+    assert (await state(site, ident))["state"] == "pending"
     assert (await sven.answer(ident, "approve")).status_code == 303
-    assert (await state(town, ident))["state"] == "approved"
+    assert (await state(site, ident))["state"] == "approved"
 
 
-async def test_another_role_gets_no_buttons_and_no_say(town: Town) -> None:
-    key = await town.system.create_app("Otto", "operator", ("finance",))
-    ident, otto = await town.ask(), await town.person(key)
+async def test_another_role_gets_no_buttons_and_no_say(site: Site) -> None:
+    key = await site.system.create_app("Otto", "operator", ("finance",))
+    ident, otto = await site.ask(), await site.person(key)
     page = await otto.see(f"/approvals/{ident}")
     assert "You cannot decide this request. This needs the role lead" in page.text
     assert page.all("textarea") == []
@@ -156,37 +156,37 @@ async def test_another_role_gets_no_buttons_and_no_say(town: Town) -> None:
     reply = await otto.post(f"/approvals/{ident}", fields)
     assert reply.status_code == 403
     assert "needs the role lead" in reply.text
-    assert (await state(town, ident))["votes"] == []
+    assert (await state(site, ident))["votes"] == []
 
 
-async def test_nobody_answers_for_an_app_of_their_own(town: Town) -> None:
-    owner = app_of(town.operator.reveal())
-    mine = credentials.issue("mine", "agent", DEFAULT, town.clock(), owner=owner)
-    await town.system.store.add_app(mine.app, mine.key)
-    town.agent.headers["authorization"] = f"Bearer {mine.text.reveal()}"
-    ident, person = await town.ask(), await town.person()
+async def test_nobody_answers_for_an_app_of_their_own(site: Site) -> None:
+    owner = app_of(site.operator.reveal())
+    mine = credentials.issue("mine", "agent", DEFAULT, site.clock(), owner=owner)
+    await site.system.store.add_app(mine.app, mine.key)
+    site.agent.headers["authorization"] = f"Bearer {mine.text.reveal()}"
+    ident, person = await site.ask(), await site.person()
     page = await person.see(f"/approvals/{ident}")
     assert "an app of your own sent it" in page.text
     fields = {**page.fields(), "decision": "approve"}
     assert (await person.post(f"/approvals/{ident}", fields)).status_code == 403
 
 
-async def test_what_is_decided_stays_decided(town: Town) -> None:
-    ident, first, second = await town.ask(), await town.person(), await town.person()
+async def test_what_is_decided_stays_decided(site: Site) -> None:
+    ident, first, second = await site.ask(), await site.person(), await site.person()
     fields = (await second.see(f"/approvals/{ident}")).fields()
     await first.answer(ident, "deny")
     reply = await second.post(f"/approvals/{ident}", {**fields, "decision": "approve"})
     assert reply.status_code == 409
     assert "This was denied by Ada at" in reply.text
-    assert (await state(town, ident))["state"] == "denied"
+    assert (await state(site, ident))["state"] == "denied"
 
 
-async def test_after_its_time_nobody_answers(town: Town) -> None:
-    ident, person = await town.ask(), await town.person()
+async def test_after_its_time_nobody_answers(site: Site) -> None:
+    ident, person = await site.ask(), await site.person()
     fields = (await person.see(f"/approvals/{ident}")).fields()
-    town.clock.now += 13 * 60
+    site.clock.now += 13 * 60
     assert "time soon" in str((await person.see(f"/approvals/{ident}")).all("p"))
-    town.clock.now += 2 * 60
+    site.clock.now += 2 * 60
     reply = await person.post(f"/approvals/{ident}", {**fields, "decision": "approve"})
     assert reply.status_code == 409
     assert "expired at 2027-01-15 08:15:00 UTC" in reply.text
@@ -195,10 +195,10 @@ async def test_after_its_time_nobody_answers(town: Town) -> None:
     assert page.all("textarea") == []
 
 
-async def test_revoked_reads_as_such(town: Town) -> None:
-    ident, person = await town.ask(), await town.person()
-    headers = {"authorization": f"Bearer {town.operator.reveal()}"}
-    reply = await town.agent.post("/v1/revocations", json={"id": ident}, headers=headers)
+async def test_revoked_reads_as_such(site: Site) -> None:
+    ident, person = await site.ask(), await site.person()
+    headers = {"authorization": f"Bearer {site.operator.reveal()}"}
+    reply = await site.agent.post("/v1/revocations", json={"id": ident}, headers=headers)
     assert reply.status_code == 200
     assert (
         "Revoked The approval, the agent or its app was"
@@ -209,8 +209,8 @@ async def test_revoked_reads_as_such(town: Town) -> None:
 @pytest.mark.parametrize(
     "path", ["/approvals/env_" + "0" * 26, "/approvals/x", "/approvals/a/b", "/approvals/env_"]
 )
-async def test_an_unknown_address_is_a_page_that_says_so(town: Town, path: str) -> None:
-    person = await town.person()
+async def test_an_unknown_address_is_a_page_that_says_so(site: Site, path: str) -> None:
+    person = await site.person()
     reply = await person.client.get(path, headers={"x-request-id": "abc-1"})
     assert reply.status_code == 404
     assert "Not found" in reply.text
@@ -218,8 +218,8 @@ async def test_an_unknown_address_is_a_page_that_says_so(town: Town, path: str) 
     assert (await person.post(path, {"csrf": "x"})).status_code in (403, 404)
 
 
-async def test_a_slash_too_many_leads_back(town: Town) -> None:
-    person = await town.person()
+async def test_a_slash_too_many_leads_back(site: Site) -> None:
+    person = await site.person()
     assert (await person.client.get("/approvals/")).headers["location"] == "/approvals"
 
 
@@ -233,21 +233,21 @@ async def test_a_slash_too_many_leads_back(town: Town) -> None:
     ],
 )
 async def test_an_answer_that_is_none_does_not_count(
-    town: Town, fields: dict[str, str], said: str
+    site: Site, fields: dict[str, str], said: str
 ) -> None:
-    ident, person = await town.ask(), await town.person()
+    ident, person = await site.ask(), await site.person()
     csrf = (await person.see(f"/approvals/{ident}")).fields()
     reply = await person.post(f"/approvals/{ident}", {**csrf, **fields})
     assert reply.status_code == 400
     assert said in reply.text
     assert f'href="/approvals/{ident}"' in reply.text
-    assert (await state(town, ident))["votes"] == []
+    assert (await state(site, ident))["votes"] == []
 
 
-async def test_the_reason_may_be_as_long_as_the_page_says(town: Town) -> None:
-    ident, person = await town.ask(), await town.person()
+async def test_the_reason_may_be_as_long_as_the_page_says(site: Site) -> None:
+    ident, person = await site.ask(), await site.person()
     (area,) = (await person.see(f"/approvals/{ident}")).all("textarea")
     reason = "é" * int(area["maxlength"])
     assert (await person.answer(ident, "approve", reason=reason)).status_code == 303
-    (vote,) = (await state(town, ident))["votes"]
+    (vote,) = (await state(site, ident))["votes"]
     assert vote["reason"] == reason

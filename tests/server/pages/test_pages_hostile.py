@@ -11,7 +11,7 @@ from nomos.server.pages import forms
 from nomos.server.storage.database import StorageUnavailable
 
 if TYPE_CHECKING:
-    from server.pages.conftest import Html, Town
+    from server.pages.conftest import Html, Site
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +83,7 @@ def check(page: Html) -> None:
             assert name not in attrs or attrs[name] in ids
 
 
-async def test_every_page_is_sound_whatever_the_agent_sent(town: Town) -> None:
+async def test_every_page_is_sound_whatever_the_agent_sent(site: Site) -> None:
     context = {EVIL[:60]: EVIL, "list": [EVIL], "deep": {"a": {"b": EVIL}}}
     question: dict[str, Any] = {
         "command": "/filesystem/file/write",
@@ -92,10 +92,10 @@ async def test_every_page_is_sound_whatever_the_agent_sent(town: Town) -> None:
         "purpose": EVIL,
         "context": context,
     }
-    pending, settled = await town.ask(question), await town.ask({**question, "args": {}} | DELETE)
-    evil = await town.system.create_app(EVIL, "operator", ("lead", "security"))
-    person = await town.person(evil)
-    link = (await town.system.login_link(evil)).reveal()
+    pending, settled = await site.ask(question), await site.ask({**question, "args": {}} | DELETE)
+    evil = await site.system.create_app(EVIL, "operator", ("lead", "security"))
+    person = await site.person(evil)
+    link = (await site.system.login_link(evil)).reveal()
     await person.answer(settled, "deny", reason=EVIL)
     pages = [
         await person.see(f"/approvals/{pending}"),
@@ -103,8 +103,8 @@ async def test_every_page_is_sound_whatever_the_agent_sent(town: Town) -> None:
         await person.see("/approvals"),
         await person.see(link),
         await person.see("/approvals/<script>", 404),
-        await town.stranger().see("/approvals/login"),
-        await town.stranger().see("/approvals", sec_fetch_site="cross-site"),
+        await site.visitor().see("/approvals/login"),
+        await site.visitor().see("/approvals", sec_fetch_site="cross-site"),
     ]
     for page in pages:
         check(page)
@@ -120,19 +120,19 @@ DELETE: Final[dict[str, Any]] = {
 }
 
 
-async def test_texts_are_no_templates(town: Town) -> None:
-    ident = await town.ask(purpose="{{ 7*7 }}{% raw %}", args={"content": QUOTED})
-    page = await (await town.person()).see(f"/approvals/{ident}")
+async def test_texts_are_no_templates(site: Site) -> None:
+    ident = await site.ask(purpose="{{ 7*7 }}{% raw %}", args={"content": QUOTED})
+    page = await (await site.person()).see(f"/approvals/{ident}")
     assert "{{ 7*7 }}{% raw %}" in page.text
     assert QUOTED in page.text
 
 
-async def test_what_cannot_be_seen_is_marked(town: Town) -> None:
+async def test_what_cannot_be_seen_is_marked(site: Site) -> None:
     hidden = "safe\u202e\u200b\u200b\u00ad\ufeff\u2066\u00a0\U000e0041end"
-    ident = await town.ask(
+    ident = await site.ask(
         args={"content": f"one\rtwo\x1b[2Kthree {hidden} \n"}, purpose="say\u202eyas\u200d"
     )
-    person = await town.person()
+    person = await site.person()
     reply = await person.client.get(f"/approvals/{ident}")
     for letter in "\u202e\u200b\u00ad\ufeff\u2066\u00a0\U000e0041\u200d\x1b\r":
         assert letter not in reply.text
@@ -145,23 +145,23 @@ async def test_what_cannot_be_seen_is_marked(town: Town) -> None:
     assert "U+202E" in queue.text
 
 
-async def test_letters_that_only_look_alike_are_spelled_out(town: Town) -> None:
-    ident = await town.ask(args={"content": "p\u0430ypal", "encoding": "\u05d0\u05d1"})
-    page = await (await town.person()).see(f"/approvals/{ident}")
+async def test_letters_that_only_look_alike_are_spelled_out(site: Site) -> None:
+    ident = await site.ask(args={"content": "p\u0430ypal", "encoding": "\u05d0\u05d1"})
+    page = await (await site.person()).see(f"/approvals/{ident}")
     assert 'In ASCII "p\\u0430ypal"' in page.text
     assert "right-to-left text" in page.text
 
 
-async def test_a_text_is_not_taken_for_a_number(town: Town) -> None:
-    ident = await town.ask(context={"a": "5", "b": 5, "c": True, "d": "", "e": [1, "1"]})
-    page = await (await town.person()).see(f"/approvals/{ident}")
+async def test_a_text_is_not_taken_for_a_number(site: Site) -> None:
+    ident = await site.ask(context={"a": "5", "b": 5, "c": True, "d": "", "e": [1, "1"]})
+    page = await (await site.person()).see(f"/approvals/{ident}")
     told = 'a text 5 b number 5 c true or false true d text empty text e list [1, "1"]'
     assert told in page.text
 
 
 @pytest.mark.parametrize("path", ["/approvals/login", "/approvals", "/approvals/x", "/approvals/"])
-async def test_every_answer_forbids_what_pages_do_not_need(town: Town, path: str) -> None:
-    for person in (town.stranger(), await town.person()):
+async def test_every_answer_forbids_what_pages_do_not_need(site: Site, path: str) -> None:
+    for person in (site.visitor(), await site.person()):
         headers = (await person.client.get(path)).headers
         assert headers["content-security-policy"] == (
             "default-src 'none'; style-src 'self'; form-action 'self'; "
@@ -174,8 +174,8 @@ async def test_every_answer_forbids_what_pages_do_not_need(town: Town, path: str
         assert "access-control-allow-origin" not in headers
 
 
-async def test_the_style_sheet_is_ours_and_kept(town: Town) -> None:
-    person = town.stranger()
+async def test_the_style_sheet_is_ours_and_kept(site: Site) -> None:
+    person = site.visitor()
     (sheet,) = (await person.see("/approvals/login")).all("link")
     assert re.fullmatch(r"/approvals/style\.[0-9a-f]{16}\.css", sheet["href"])
     reply = await person.client.get(sheet["href"])
@@ -198,11 +198,11 @@ async def test_the_style_sheet_is_ours_and_kept(town: Town) -> None:
         {"origin": "null", "sec-fetch-site": "cross-site"},
     ],
 )
-async def test_forms_of_other_sites_do_nothing(town: Town, headers: dict[str, str]) -> None:
-    ident, person = await town.ask(), await town.person()
+async def test_forms_of_other_sites_do_nothing(site: Site, headers: dict[str, str]) -> None:
+    ident, person = await site.ask(), await site.person()
     fields = (await person.see(f"/approvals/{ident}")).fields() | {"decision": "approve"}
     for path in (f"/approvals/{ident}", "/approvals/logout", "/approvals/login"):
-        reply = await person.post(path, {**fields, "secret": town.operator.reveal()}, headers)
+        reply = await person.post(path, {**fields, "secret": site.operator.reveal()}, headers)
         assert reply.status_code == 403
         assert "sent from another site" in reply.text
     assert "May this agent call" in (await person.see(f"/approvals/{ident}")).text
@@ -218,16 +218,16 @@ async def test_forms_of_other_sites_do_nothing(town: Town, headers: dict[str, st
         {"origin": "http://localhost:8788", "host": "localhost:8788"},
     ],
 )
-async def test_forms_of_the_page_count(town: Town, headers: dict[str, str]) -> None:
-    ident, person = await town.ask(), await town.person()
+async def test_forms_of_the_page_count(site: Site, headers: dict[str, str]) -> None:
+    ident, person = await site.ask(), await site.person()
     cookie = {"cookie": f"{COOKIE}={person.client.cookies[COOKIE]}"}
     fields = (await person.see(f"/approvals/{ident}")).fields() | {"decision": "approve"}
     reply = await person.post(f"/approvals/{ident}", fields, headers | cookie)
     assert reply.status_code == 303
 
 
-async def test_a_form_needs_the_secret_of_its_session(town: Town) -> None:
-    ident, person, other = await town.ask(), await town.person(), await town.person()
+async def test_a_form_needs_the_secret_of_its_session(site: Site) -> None:
+    ident, person, other = await site.ask(), await site.person(), await site.person()
     right = (await person.see(f"/approvals/{ident}")).fields()["csrf"]
     foreign = (await other.see(f"/approvals/{ident}")).fields()["csrf"]
     assert right != foreign
@@ -241,18 +241,18 @@ async def test_a_form_needs_the_secret_of_its_session(town: Town) -> None:
     assert "May this agent call" in (await person.see(f"/approvals/{ident}")).text
 
 
-async def test_nobody_is_signed_in_by_a_form_of_somebody_else(town: Town) -> None:
+async def test_nobody_is_signed_in_by_a_form_of_somebody_else(site: Site) -> None:
     """A victim who acts in an attacker's session would act for them."""
-    attacker, victim = town.stranger(), town.stranger()
+    attacker, victim = site.visitor(), site.visitor()
     fields = (await attacker.see("/approvals/login")).fields()
-    fields |= {"secret": town.operator.reveal()}
+    fields |= {"secret": site.operator.reveal()}
     assert (await victim.post("/approvals/login", fields, {})).status_code == 403
     await victim.see("/approvals/login")
     assert (await victim.post("/approvals/login", fields, {})).status_code == 403
 
 
-async def test_without_a_session_nothing_is_shown_or_done(town: Town) -> None:
-    ident, person = await town.ask(), town.stranger()
+async def test_without_a_session_nothing_is_shown_or_done(site: Site) -> None:
+    ident, person = await site.ask(), site.visitor()
     for cookie in ("", "x" * 52, "é", "a" * 5000):
         headers = {"cookie": f"{COOKIE}={cookie}".encode()}
         reply = await person.client.get(f"/approvals/{ident}", headers=headers)  # type: ignore[arg-type]
@@ -260,13 +260,13 @@ async def test_without_a_session_nothing_is_shown_or_done(town: Town) -> None:
         assert "notes" not in reply.text
     reply = await person.post(f"/approvals/{ident}", {"decision": "approve", "csrf": "x"})
     assert reply.headers["location"] == f"/approvals/login?next=/approvals/{ident}"
-    assert await town.records("approval") == []
+    assert await site.records("approval") == []
 
 
-async def test_an_api_key_is_no_session_and_a_session_no_api_key(town: Town) -> None:
-    person = await town.person()
-    bearer = {"authorization": f"Bearer {town.operator.reveal()}"}
-    assert (await town.stranger().client.get("/approvals", headers=bearer)).status_code == 303
+async def test_an_api_key_is_no_session_and_a_session_no_api_key(site: Site) -> None:
+    person = await site.person()
+    bearer = {"authorization": f"Bearer {site.operator.reveal()}"}
+    assert (await site.visitor().client.get("/approvals", headers=bearer)).status_code == 303
     assert (await person.client.get("/v1/approvals")).status_code == 401
 
 
@@ -285,9 +285,9 @@ async def test_an_api_key_is_no_session_and_a_session_no_api_key(town: Town) -> 
     ],
 )
 async def test_what_is_no_form_is_refused_with_a_page(
-    town: Town, content: bytes, kind: str, status: int
+    site: Site, content: bytes, kind: str, status: int
 ) -> None:
-    person = await town.person()
+    person = await site.person()
     for path in ("/approvals/login", "/approvals/logout", "/approvals/env_" + "0" * 26):
         headers = {"content-type": kind, "x-request-id": "abc-2"}
         reply = await person.client.post(path, content=content, headers=headers)
@@ -297,9 +297,9 @@ async def test_what_is_no_form_is_refused_with_a_page(
 
 
 async def test_failures_are_pages_with_the_request_id(
-    town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    person = await town.person()
+    person = await site.person()
 
     async def unavailable(_: str) -> None:
         raise StorageUnavailable("the disk is full")
@@ -308,7 +308,7 @@ async def test_failures_are_pages_with_the_request_id(
         raise RuntimeError("a secret cause")
 
     for failing, status in ((unavailable, 503), (broken, 500)):
-        monkeypatch.setattr(town.system.store.sessions, "find", failing)
+        monkeypatch.setattr(site.system.store.sessions, "find", failing)
         reply = await person.client.get("/approvals", headers={"x-request-id": "abc-3"})
         assert reply.status_code == status
         assert "abc-3" in reply.text
@@ -317,7 +317,7 @@ async def test_failures_are_pages_with_the_request_id(
     assert "a secret cause" in caplog.text
 
 
-async def test_pages_are_not_among_the_documented_routes(town: Town) -> None:
-    document = (await town.agent.get("/openapi.json")).json()
+async def test_pages_are_not_among_the_documented_routes(site: Site) -> None:
+    document = (await site.agent.get("/openapi.json")).json()
     assert not [path for path in document["paths"] if path.startswith("/approvals")]
     assert "/v1/login-links" in document["paths"]

@@ -1,6 +1,6 @@
 """A real PDP on a free port of 127.0.0.1, and an upstream of ours that answers like GitHub.
 
-The signer is the real binary and the store is the real store. `Fallible` can make the store
+The signer is the real binary and the store is the real store. `FailingStore` can make the store
 fail on request, which the real one does too rarely to test.
 """
 
@@ -97,11 +97,11 @@ when { resource.path like "kept/*" && principal.swarmId != "" };
 
 @id("quarantined")
 forbid(principal, action in Action::"/filesystem", resource is Filesystem)
-when { resource.path like "clean/*" && principal.invokedBy.contains("STRANGER") };
+when { resource.path like "clean/*" && principal.invokedBy.contains("UNRELATED") };
 
 @id("pinned")
 forbid(principal, action in Action::"/filesystem", resource is Filesystem)
-when { resource.path like "pinned/*" } unless { principal.rootAgent == "STRANGER" };
+when { resource.path like "pinned/*" } unless { principal.rootAgent == "UNRELATED" };
 
 @id("blocked-app")
 forbid(principal in App::"app_blocked", action, resource);
@@ -111,7 +111,7 @@ forbid(principal in App::"app_blocked", action, resource);
 seeds = itertools.count(1000)
 
 
-class Fallible:
+class FailingStore:
     """The real store, of which single methods can be made to fail."""
 
     def __init__(self, store: Store) -> None:
@@ -140,7 +140,7 @@ class Fallible:
         return await self.store.claim_nonce(issuer, audience, nonce, expires_at, family)
 
     @property
-    def delegations(self) -> Fallible:
+    def delegations(self) -> FailingStore:
         return self
 
     async def note(self, links: Sequence[Record]) -> str | None:
@@ -159,15 +159,15 @@ class Fallible:
 
 
 @dataclass
-class Behind:
+class DelayedView:
     """The view of revocations that the store gives, which can be made to look old."""
 
     view: StoreView
     age: int = 0
-    trouble: str | None = None
+    error: str | None = None
 
     async def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        return replace(await self.view.lookup(ids), age_seconds=self.age, error=self.trouble)
+        return replace(await self.view.lookup(ids), age_seconds=self.age, error=self.error)
 
 
 @dataclass
@@ -282,8 +282,8 @@ class World:
 
     url: str
     folder: Path
-    store: Fallible
-    view: Behind
+    store: FailingStore
+    view: DelayedView
     ports: PdpContext
     upstream: Upstream
     signer: Signer
@@ -461,13 +461,13 @@ def pdp(
     async def serve() -> None:
         store = Store(data, lambda: NOW)
         await store.migrate()
-        fallible = Fallible(store)
-        view = Behind(StoreView(fallible))
+        failing_store = FailingStore(store)
+        view = DelayedView(StoreView(failing_store))
         catalog = load_catalog()
-        policy = POLICY.replace("STRANGER", dids["stranger"])
+        policy = POLICY.replace("UNRELATED", dids["stranger"])
         ports = PdpContext(
             signer=AsyncSigner(link),
-            store=fallible,
+            store=failing_store,
             revocations=view,
             live=ActivePolicy(load([Source("test.cedar", policy)], catalog, {"team": "String"})),
             catalog=catalog,
@@ -481,7 +481,7 @@ def pdp(
         made = World(
             url=f"http://127.0.0.1:{listener.getsockname()[1]}",
             folder=folder,
-            store=fallible,
+            store=failing_store,
             view=view,
             ports=ports,
             upstream=upstream,
@@ -527,7 +527,7 @@ def world(pdp: World) -> Iterator[World]:
     """The PDP as it was at the start, with an empty workspace."""
     yield pdp
     pdp.store.reset()
-    pdp.view.age, pdp.view.trouble = 0, None
+    pdp.view.age, pdp.view.error = 0, None
     pdp.now = NOW
     pdp.upstream.seen.clear()
     pdp.upstream.release.clear()

@@ -167,7 +167,7 @@ def test_a_view_that_is_too_old_lets_nothing_through(world: World, age: int, sta
 
 
 def test_a_refusal_says_why_the_view_is_old(world: World) -> None:
-    world.view.age, world.view.trouble = 9, "the feed is cut off since noon"
+    world.view.age, world.view.error = 9, "the feed is cut off since noon"
     assert world.read("f").json()["error"] == "the feed is cut off since noon"
     assert world.call("GET", "/readyz", None).json()["error"] == "the feed is cut off since noon"
 
