@@ -61,7 +61,7 @@ def wrong_keywords(guard: AuthGuard, grant: Grant, verifier: Verifier) -> None:
     guard.fork_child(capability=[])  # type: ignore[call-arg]
     grant.headers("/github/issue/list")  # type: ignore[call-arg]
     verifier.verify("…", command="/a/b")  # type: ignore[call-arg]
-    verifier.verify("…", command="/a/b", resource=APP, bound="yes")  # type: ignore[arg-type]
+    verifier.verify("…", command="/a/b", resource=APP, require_signed_args="yes")  # type: ignore[arg-type]
     AuthGuard("https://nomos.example.com")  # type: ignore[call-arg]
     AuthGuard(control_plane_url="https://…", failure_mode="closd")  # type: ignore[arg-type]
     Verifier(audience="did:key:…")  # type: ignore[call-arg]

@@ -17,7 +17,7 @@ class View:
     """A revocation store of a service."""
 
     def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        return RevocationStatus(frozenset(ids), age=1)
+        return RevocationStatus(frozenset(ids), age_seconds=1)
 
 
 class AsyncStore:
@@ -57,16 +57,20 @@ def verification(verifier: Verifier, token: str) -> None:
     assert_type(verified.expires_at, datetime)
     assert_type(verified.receipt_id, str | None)
     bound = verifier.verify(
-        token, command="/github/issue/list", resource=CALL["resource"], args={}, bound=True
+        token,
+        command="/github/issue/list",
+        resource=CALL["resource"],
+        args={},
+        require_signed_args=True,
     )
     assert_type(bound, Verified)
-    assert_type(verifier.why(token), str)
+    assert_type(verifier.explain(token), str)
     assert_type(verifier.audience, str)
 
 
 async def verification_awaited(verifier: AsyncVerifier, token: str) -> None:
     assert_type(await verifier.verify(token, **CALL), Verified)
-    assert_type(await verifier.why(token, **CALL), str)
+    assert_type(await verifier.explain(token, **CALL), str)
     async with AsyncVerifier.from_control_plane(
         "https://nomos.example.com", audience="did:key:…"
     ) as following:
@@ -74,8 +78,8 @@ async def verification_awaited(verifier: AsyncVerifier, token: str) -> None:
 
 
 def records(denied: Denied) -> None:
-    if denied.record is not None:
-        record = verify_receipt(denied.record, issuers=["did:key:…"])
+    if denied.receipt_jwt is not None:
+        record = verify_receipt(denied.receipt_jwt, issuers=["did:key:…"])
         assert_type(record, VerificationReceipt)
         assert_type(record.allowed, bool)
         assert_type(record.is_about(**CALL), bool)

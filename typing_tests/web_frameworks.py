@@ -25,7 +25,7 @@ async def read(request: Request) -> Mapping[str, Any]:
 
 app = FastAPI()
 may_list = requires("/github/issue/list", resource=REPOSITORY, args=query(state=str, page=int))
-may_create = requires("/github/issue/create", resource=named, args=read, bound=True)
+may_create = requires("/github/issue/create", resource=named, args=read, require_signed_args=True)
 may_close = requires("/github/issue/close", resource=REPOSITORY, args=json_body(max_bytes=1024))
 
 

@@ -90,7 +90,7 @@ async def test_a_one_time_link_does_not_make_another_person(plane: Plane) -> Non
     assert begun.status_code == 303
     envelope = await asks(plane, await made(plane, olga, "agent"))
     shown = await plane.client.get(f"/approvals/{envelope}")
-    assert "cannot answer" in shown.text
+    assert "You cannot decide this request." in shown.text
     csrf = shown.text.partition('name="csrf" value="')[2].partition('"')[0]
     version = (await seen_by(plane, paul, envelope))["version"]
     form = {"csrf": csrf, "version": version, "decision": "approve"}
@@ -219,7 +219,7 @@ async def test_a_line_has_an_end(plane: Plane) -> None:
     body = {"name": "more", "role": "operator"}
     refused = await plane.client.post("/v1/apps", json=body, headers=who)
     assert (refused.status_code, refused.json()["error_code"]) == (400, "invalid_request")
-    assert f"{MAX_LINE} at most" in refused.json()["error"]
+    assert f"at most {MAX_LINE} accounts" in refused.json()["error"]
     await made(plane, who, "agent")
 
 
