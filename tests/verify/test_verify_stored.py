@@ -194,14 +194,13 @@ def test_a_fork_waits_for_the_claim_that_another_thread_makes(tmp_path: Path) ->
 def test_a_file_that_cannot_be_closed_is_the_parents_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("the disk is gone")
 
     with SqlReplayStore(tmp_path / "used.db") as store:
         assert store.claim("i", "a", "n", SOON)
-        assert store._database._engine is not None
         with monkeypatch.context() as broken:
-            broken.setattr(store._database._engine, "dispose", fail)
+            broken.setattr(sa.Engine, "dispose", fail)
             told = in_child(lambda: str(store.claim("i", "a", "m", SOON)))
         assert "in each process" in told
         assert not store.claim("i", "a", "n", SOON)

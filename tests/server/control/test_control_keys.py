@@ -18,6 +18,8 @@ from nomos.server.storage.tenants import DEFAULT
 if TYPE_CHECKING:
     from server.control.conftest import OpenPlane, Plane
 
+    from nomos._io.signer import AsyncSigner
+
 pytestmark = pytest.mark.anyio
 
 ROTATE = "/v1/keys/rotate"
@@ -139,20 +141,19 @@ async def test_grants_before_and_after_are_by_their_keys(plane: Plane) -> None:
 
 
 async def test_a_signer_that_does_not_sign_leaves_the_old_key(
-    plane: Plane, monkeypatch: pytest.MonkeyPatch
+    plane: Plane, signer: AsyncSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = plane.system.issuers._signer.ask
+    ask = signer.ask
 
-    class Failing:
-        async def ask(self, request: Request) -> Answer | Refused:
-            if isinstance(request, SignCheckpoint):
-                return Refused(code="unknown_key", message="gone")
-            return await ask(request)
+    async def fail_to_sign(request: Request) -> Answer | Refused:
+        if isinstance(request, SignCheckpoint):
+            return Refused(code="unknown_key", message="gone")
+        return await ask(request)
 
     old = plane.system.issuer_did
     headers = await plane.another("operator")
     with monkeypatch.context() as patch:
-        patch.setattr(plane.system.issuers, "_signer", Failing())
+        patch.setattr(signer, "ask", fail_to_sign)
         reply = await plane.client.post(ROTATE, json={}, headers=headers)
     assert (reply.status_code, reply.json()["error_code"]) == (503, "unavailable")
     assert plane.system.issuer_did == old

@@ -155,7 +155,7 @@ async def test_only_hashes_are_kept_and_old_ones_go(
         assert secret.encode() not in kept
         assert hashed(secret).encode() in kept
     site.clock.now += 2 * 24 * 60 * 60
-    monkeypatch.setattr(Steady, "now", lambda steady: int(steady._clock()))
+    monkeypatch.setattr(Steady, "now", lambda _: int(site.clock()))
     await site.person()
     engine = sa.create_engine(f"sqlite:///{next((tmp_path / 'data').glob('*.db'))}")
     with engine.connect() as connection:

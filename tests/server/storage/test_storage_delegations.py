@@ -12,7 +12,7 @@ import store_access
 
 from nomos.audit.record import Record
 from nomos.server.storage import delegations
-from nomos.server.storage.database import StorageUnavailable
+from nomos.server.storage.database import Database, StorageUnavailable
 from nomos.server.storage.records import new_receipt_id
 
 if TYPE_CHECKING:
@@ -85,12 +85,14 @@ async def test_a_chain_that_is_known_costs_no_write(
     last = await store.delegations.note(chain("a", "b"))
     middle = (await recorded(store))["a"].id
 
-    async def none(work: object) -> None:
+    async def none(database: Database, work: object) -> None:
         raise AssertionError("a write")
 
-    monkeypatch.setattr(store.delegations._database, "write", none)
+    monkeypatch.setattr(Database, "write", none)
     assert await store.delegations.note(chain("a", "b")) == last
     assert await store.delegations.note(chain("a")) == middle
+    with pytest.raises(AssertionError, match="a write"):
+        await store.delegations.note(chain("c"))
 
 
 async def test_what_was_forgotten_is_found_again(
