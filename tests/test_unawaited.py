@@ -178,7 +178,7 @@ def public_classes() -> list[type]:
 
 INTERNAL = ("nomos._io.", "nomos.server.")
 
-OPEN_TO_USERS = {"AsyncReplay", "AsyncRevocations"}
+OPEN_TO_USERS = {"AsyncReplayStore", "AsyncRevocationStore"}
 """Protocols that users write classes for."""
 
 

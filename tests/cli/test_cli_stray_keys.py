@@ -68,7 +68,7 @@ def test_what_came_with_a_key_is_said(
 
 def test_what_came_with_a_providers_token_is_said() -> None:
     for text in (f"{KEY}\n", f"\r\n{KEY}"):
-        with pytest.raises(ConfigurationError, match="There is a line break before") as wrong:
+        with pytest.raises(ConfigurationError, match="Remove the line break before") as wrong:
             upstreams(load_catalog(None), {"NOMOS_GITHUB_TOKEN": text})
         assert "secretsecret" not in str(wrong.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import io
@@ -70,8 +71,15 @@ class Server:
                     os.kill(key.data, signal.SIGKILL)
 
     def _start(self, client: socket.socket) -> None:
-        header, streams, _, _ = socket.recv_fds(client, 8, 3)
-        content = _read(client, int.from_bytes(header, "big"))
+        """Run what a client asks for. A client may be killed at any moment: that ends no other."""
+        streams: list[int] = []
+        try:
+            header, streams, _, _ = socket.recv_fds(client, 8, 3)
+            content = _read(client, int.from_bytes(header, "big"))
+        except (OSError, EOFError):
+            for each in (*streams, client.detach()):
+                os.close(each)
+            return
         pid = os.fork()
         if pid == 0:
             self._forget()
@@ -81,7 +89,7 @@ class Server:
             os.close(each)
         self._clients[pid] = client
         self._watched.register(client, selectors.EVENT_READ, pid)
-        client.sendall(pid.to_bytes(8, "big"))
+        _send(client, pid)
 
     def _reap(self) -> None:
         while self._clients:
@@ -91,7 +99,7 @@ class Server:
             client = self._clients.pop(pid)
             if client.fileno() in self._watched.get_map():
                 self._watched.unregister(client)
-                client.sendall(status.to_bytes(8, "big"))
+                _send(client, status)
             client.close()
 
     def _forget(self) -> None:
@@ -109,9 +117,18 @@ class Server:
 
 def _read(client: socket.socket, size: int) -> bytes:
     content = b""
-    while len(content) < size:
-        content += client.recv(size - len(content))
+    while len(content) < size or not size:
+        received = client.recv(size - len(content))
+        if not received:
+            raise EOFError
+        content += received
     return content
+
+
+def _send(client: socket.socket, number: int) -> None:
+    """Send a number to a client; one that is gone is noticed by its closed connection."""
+    with contextlib.suppress(OSError):
+        client.sendall(number.to_bytes(8, "big"))
 
 
 def _run(streams: list[int], content: bytes) -> None:

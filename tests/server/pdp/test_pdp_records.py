@@ -281,6 +281,7 @@ def test_only_so_many_refused_tokens_are_recorded_in_a_minute(world: World) -> N
 
     world.run(flood())
     assert rows(world) - before == 3 + 1  # the last says that from there on they are counted
+    world.run(gate.close())
 
 
 def rows(world: World) -> int:
