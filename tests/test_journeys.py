@@ -17,7 +17,7 @@ import anyio
 import httpx
 import pytest
 from guard_kinds import GUARD_KINDS, GuardKind
-from long_runs import times
+from long_runs import SLOW, times
 
 from nomos import AsyncAuthGuard, AuthGuard, ConfigurationError, InvalidPolicy, Verifier, errors
 from nomos._core.tokens import decode_unverified
@@ -369,7 +369,12 @@ def run_python(program: str, **environ: str) -> subprocess.CompletedProcess[str]
         text=True,
         timeout=300,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environ},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parent),
+            "NOMOS_TEST_SLOW": str(int(SLOW)),  # no variable of ours reaches a test by itself
+            **environ,
+        },
     )
 
 
