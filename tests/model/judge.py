@@ -190,30 +190,30 @@ def _forks(request: Json, answer: Json) -> None:
 
 
 def _states(kind: str) -> Callable[[Json, Json], None]:
-    """A statement of one of the issuers, told as it was signed."""
+    """A statement of one of the issuers, returned as it was signed."""
 
     def check(request: Json, answer: Json) -> None:
         token = token_of(kind, request["token"])
         need(token.it["iss"] in request["issuers"], "its issuer is one that was named")
         need(answer["cid"] == token.cid, "a cid is that of the text")
-        need(equal(answer[kind], token.it), "it is told as it was signed")
+        need(equal(answer[kind], token.it), "it is returned as it was signed")
 
     return check
 
 
 def _inspects(request: Json, answer: Json) -> None:
-    """The payload is told as it is written. Signatures are not checked."""
+    """The payload is returned as it is written. Signatures are not checked."""
     token = parse(answer["kind"], request["token"])
     if token is None:
         raise WrongAnswer("this is no token")
-    need(answer["cid"] == token.cid and answer["cid"] in answer["cids"], "its cid is told")
-    need(equal(answer["payload"], token.it), "its payload is told")
+    need(answer["cid"] == token.cid and answer["cid"] in answer["cids"], "its cid is returned")
+    need(equal(answer["payload"], token.it), "its payload is returned")
 
 
 def _checks_policy(request: Json, answer: Json) -> None:
     """The statements are those that were asked about, and a token may have them."""
     need(is_statement(["and", request["pol"]]), "no token can have these statements")
-    need(equal(answer["pol"], request["pol"]), "other statements are told")
+    need(equal(answer["pol"], request["pol"]), "other statements are returned")
 
 
 CHECKS: Final[dict[str, Callable[[Json, Json], None]]] = {

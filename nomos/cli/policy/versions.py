@@ -73,7 +73,7 @@ def change(
     """
     body: dict[str, Any] = {"revokeLive": True} if revoke else {}
     if version is None:
-        # A second rollback would undo the first, by whoever was faster.
+        # Of two operators who roll back at once, the second must not undo the first.
         body["replaces"] = operator.get(PATH, limit=1)["active"]
     done = operator.post(
         f"{PATH}/rollback" if version is None else f"{PATH}/{version}/activate",
