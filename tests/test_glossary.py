@@ -32,8 +32,8 @@ PAGES: Final = sorted((PACKAGE / "server" / "pages" / "templates").glob("*.html"
 SIGNER: Final = sorted((ROOT / "ucan-bin" / "src").rglob("*.ts"))
 """The sources of the signing binary: comments, names and messages."""
 
-DOCS: Final = sorted((ROOT / "docs").glob("*.md"))
-"""The pages of the documentation; the records of decisions in `docs/adr` are left out."""
+DOCS: Final = sorted((ROOT / "docs").rglob("*.md"))
+"""The pages of the documentation, and the records of decisions in `docs/adr`."""
 
 ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "server/storage/tables.py": frozenset(("deed",)),  # a column, named so by a migration
