@@ -111,6 +111,24 @@ def test_a_wrong_constraint_is_a_wrong_question(system: AuthGuard, guard_kind: G
     guard_kind.call(guard.close)
 
 
+def test_the_remedy_for_a_vacuous_constraint_of_a_child_works(system: AuthGuard) -> None:
+    grant = system.authorize(command=LIST, resource=REPO)
+    vacuous = ["not", ["==", ".args.state", "x"]]
+
+    def forked(*pol: list[Any]) -> Child:
+        wanted = {"with": "github://acme/app", "can": "issue:list", "constraints": [from_pol(pol)]}
+        return system.fork_child(parent_chain=grant.chain, capabilities=[wanted])
+
+    with pytest.raises(errors.ConfigurationError) as refused:
+        forked(vacuous)
+    assert str(refused.value) == (
+        "capabilities[0]: pol[0]: a `not` holds where its path is missing; "
+        'put ["!=", "<path>?", null] before it'
+    )
+    with forked(["!=", ".args.state?", None], vacuous) as child:
+        assert decode_unverified(child.chain[-1])["pol"][-1] == vacuous
+
+
 def test_one_constraint_needs_no_list_and_none_is_none(system: AuthGuard) -> None:
     one = system.authorize(command=LIST, resource=REPO, constraints=eq("state", "open"))
     assert pol(one)[1:] == eq("state", "open").pol

@@ -90,9 +90,7 @@ export function vacuous(policy: Policy): string | undefined {
 /** Why the policy is not signed, unless vacuous statements are requested. */
 export function checkVacuous(policy: Policy, allowed: boolean): Refusal | undefined {
   const found = allowed ? undefined : vacuous(policy);
-  return found === undefined
-    ? undefined
-    : vacuousPolicy(`${found}, or sign it with allow_vacuous`);
+  return found === undefined ? undefined : vacuousPolicy(found);
 }
 
 function inAll(policy: Policy, outer: Known, at: string): string | undefined {
