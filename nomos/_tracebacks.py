@@ -12,7 +12,7 @@ import functools
 import inspect
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
@@ -59,11 +59,24 @@ def without_frames(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
+            _name_class(error, function, args)
             del args, kwargs
             _cut(error, handled)
             raise
 
     return cast("F", call)
+
+
+def _name_class(error: BaseException, function: Callable[..., Any], args: Sequence[Any]) -> None:
+    """In an error about the arguments of an inherited method, name the class that was called."""
+    trace = error.__traceback__
+    if not isinstance(error, TypeError) or trace is None or trace.tb_next is not None:
+        return  # raised inside of the function
+    defined, _, name = function.__qualname__.rpartition(".")
+    called = args[0] if args and isinstance(args[0], type) else type(args[0]) if args else object
+    if any(base.__name__ == defined for base in called.__mro__):
+        method = f"{called.__name__}.{name}"
+        error.args = (str(error).replace(function.__qualname__, method, 1),)
 
 
 def _cut(error: BaseException, handled: BaseException | None) -> None:

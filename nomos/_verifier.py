@@ -163,6 +163,10 @@ class VerifierBase(ABC):
         `AsyncVerifier` waits, and raises these, in `async with`. Otherwise it connects with its
         first token, and rejects tokens until it has an answer.
         """
+        unknown = sorted(settings.keys() - VerifierSettings.__annotations__.keys())
+        if unknown:
+            method = f"{cls.__name__}.from_control_plane()"
+            raise TypeError(f"{method} got an unexpected keyword argument {unknown[0]!r}")
         follower = ControlPlaneSync(
             url,
             api_key=checked_api_key(api_key),

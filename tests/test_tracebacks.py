@@ -306,3 +306,42 @@ def test_groups_of_errors_lose_the_frames_too() -> None:
     with pytest.raises(BaseExceptionGroup) as failed:
         grouped()
     assert leaks(failed.value, KEY) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "problem"),
+    [
+        (lambda kind: kind.from_env(failure_mode="open"), "from_env", "unexpected keyword"),
+        (lambda kind: kind.from_env({}, environ={}), "from_env", "multiple values"),
+        (lambda kind: kind.embedded(), "embedded", "missing 1 required"),
+        (lambda kind: kind(mode="open"), "__init__", "unexpected keyword"),
+    ],
+)
+@pytest.mark.parametrize("kind", [AuthGuard, AsyncAuthGuard])
+def test_an_error_about_arguments_names_the_class_that_was_called(
+    kind: type[Any], call: Callable[[type[Any]], object], method: str, problem: str
+) -> None:
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\.{method}\(\) .*{problem}"):
+        call(kind)
+
+
+@pytest.mark.parametrize("kind", [Verifier, AsyncVerifier])
+@pytest.mark.parametrize("option", ["depth", "trusted_issuers"])
+def test_an_unknown_option_of_a_verifier_is_named_with_the_method(
+    kind: type[Any], option: str
+) -> None:
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\.from_control_plane\(\) .*'{option}'$"):
+        kind.from_control_plane("http://127.0.0.1:1", audience=DID, **{option: 1})
+
+
+def test_a_type_error_inside_of_a_method_keeps_its_message() -> None:
+    class Base:
+        @without_frames
+        def method(self) -> None:
+            raise TypeError("Base.method is unchanged")
+
+    class Derived(Base):
+        pass
+
+    with pytest.raises(TypeError, match=r"^Base\.method is unchanged$"):
+        Derived().method()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -13,14 +13,15 @@ from rich.table import Table
 from nomos.cli.console import stdout
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def print_list(
-    rows: Sequence[Row],
-    columns: Callable[[Row], Sequence[str]],
-    table: Callable[[Sequence[Row]], RenderableType] | None = None,
+    rows: Sequence[T],
+    columns: Callable[[T], Sequence[str]],
+    table: Callable[[Sequence[T]], RenderableType] | None = None,
     *,
-    as_json: bool,
+    as_json: bool = False,
 ) -> None:
     """Print each row as JSON, or as its `columns`; all of them as a `table` on a terminal.
 

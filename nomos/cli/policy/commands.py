@@ -42,7 +42,8 @@ Where = Annotated[
 def validate(path: Where, *, providers: Providers = None) -> None:
     """Parse policies and check them against the schema.
 
-    Each problem is printed with its file and line; the exit status is then 1.
+    Each problem is printed with its file and line; the exit status is then 1. If the output is not
+    a terminal, each policy is one line of tab-separated columns: name, effect, place, role.
     """
     from nomos.cli.policy import local as command
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from nomos.cli.errors import server_extra
+from nomos.cli.listing import new_table
 from nomos.errors import ConfigurationError
 
 with server_extra("policy"):
@@ -171,9 +171,7 @@ def _show_determined(explanation: PolicyExplanation, console: Console) -> None:
 
 
 def _show_looks(looks: list[PolicyTrace], console: Console) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("policies for this command", "effect", "applies", "where"):
-        table.add_column(heading)
+    table = new_table("policies for this command", "effect", "applies", "where")
     applies = {"holds": "yes", "does not hold": "no", "fails": "fails"}
     for look in looks:
         table.add_row(

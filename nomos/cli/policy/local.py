@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nomos.cli.errors import server_extra
+from nomos.cli.listing import new_table, print_list
+from nomos.cli.visible_text import shown
 from nomos.errors import ConfigurationError
 
 with server_extra("policy"):
@@ -26,13 +29,7 @@ _LABELS = {"expect": "decision", "reason": "reason", "policies": "policies", "ro
 def validate(path: Path, providers: Path | None, console: Console) -> None:
     """Print the policies of a bundle. Raises `InvalidPolicy` if the bundle is not valid."""
     found = load(path, providers)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("policy", "effect", "where", "approval role"):
-        table.add_column(heading)
-    for policy in found.policies:
-        table.add_row(Text(policy.name), effect(policy), where(policy), Text(policy.step_up or ""))
-    if found.policies:
-        console.print(table)
+    print_list(found.policies, _columns, _table)
     for each in found.warnings:
         console.print(Text.assemble(("warning", "bold yellow"), f"  {each}"))
     count = len(found.policies)
@@ -115,6 +112,18 @@ def effect(policy: Policy) -> Text:
 def where(policy: Policy) -> Text:
     """Return the file and line of a policy."""
     return Text(explain_text.place(policy), style="dim")
+
+
+def _columns(policy: Policy) -> tuple[str, ...]:
+    cells = (policy.name, policy.effect, explain_text.place(policy), policy.step_up or "")
+    return tuple(shown(cell).plain for cell in cells)
+
+
+def _table(policies: Sequence[Policy]) -> Table:
+    table = new_table("policy", "effect", "where", "approval role")
+    for policy in policies:
+        table.add_row(Text(policy.name), effect(policy), where(policy), Text(policy.step_up or ""))
+    return table
 
 
 def _show_outcome(outcome: PolicyTestOutcome, console: Console) -> None:
