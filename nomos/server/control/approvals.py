@@ -17,13 +17,13 @@ from nomos._identifiers import SHA256_FORM
 from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
-from nomos.server.control import approval_view, body, messages, openapi
+from nomos.server.control import approval_view, body, messages
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import Absent, MessageModel, Purpose
-from nomos.server.control.route import Route
+from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
 from nomos.server.domain.redaction import redact_text
@@ -187,9 +187,9 @@ _LISTED: Final = Query(
 _SEEN: Final = Query(Number("wait", most=MAX_WAIT, default=0))
 
 
-async def get_list(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List the tenant's requests."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/approvals", ("operator",), ApprovalsReply, query=_LISTED)
+async def get_list(context: Context, request: Request, caller: ApiKey) -> dict[str, Any]:
+    """Approval requests; by default those that are pending."""
     query = _LISTED.read(request.scope["query_string"])
     found = await listed(context, caller, query["state"], query["limit"])
     return {
@@ -199,17 +199,32 @@ async def get_list(context: Context, request: Request, caller: ApiKey | None) ->
     }
 
 
-async def get_one(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Return one request; with `wait`, when it is decided."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "GET",
+    "/v1/approvals/{id}",
+    ("agent", "operator"),
+    ApprovalReply,
+    query=_SEEN,
+    refuses=(429,),
+    holder=authenticate,
+)
+async def get_one(context: Context, request: Request, caller: ApiKey) -> dict[str, Any]:
+    """One approval request; with `wait`, the reply comes when it is no longer pending."""
     query = _SEEN.read(request.scope["query_string"])
     found = await view(context, caller, request.path_params["id"], wait=query["wait"])
     return found | {"serverTime": iso(context.clock())}
 
 
-async def post_decide(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Record an operator's vote."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/approvals/{id}/decide",
+    ("operator",),
+    ApprovalReply,
+    accepts=DecideRequest,
+    refuses=(409,),
+)
+async def post_decide(context: Context, request: Request, caller: ApiKey) -> dict[str, Any]:
+    """Approve or deny, for the roles that the API key covers."""
     ident = request.path_params["id"]
     answer = _answer(await body.read(request), ident)
     after = await decide(context, caller, ident, answer, request_id=request.state.request_id)
@@ -226,37 +241,4 @@ def _answer(sent: dict[str, Any], ident: str) -> DecideRequest:
     return messages.read(DecideRequest, sent)
 
 
-ROUTES: Final = (
-    Route(
-        "GET",
-        "/v1/approvals",
-        ("operator",),
-        get_list,
-        ApprovalsReply,
-        "Approval requests; by default those that are pending.",
-        headers=_LISTED.documented(),
-        refuses=(400,),
-    ),
-    Route(
-        "GET",
-        "/v1/approvals/{id}",
-        ("agent", "operator"),
-        get_one,
-        ApprovalReply,
-        "One approval request; with `wait`, the reply comes when it is no longer pending.",
-        headers=(openapi.in_path("id"), *_SEEN.documented()),
-        refuses=(400, 404, 429),
-        holder=authenticate,
-    ),
-    Route(
-        "POST",
-        "/v1/approvals/{id}/decide",
-        ("operator",),
-        post_decide,
-        ApprovalReply,
-        "Approve or deny, for the roles that the API key covers.",
-        accepts=DecideRequest,
-        headers=(openapi.in_path("id"),),
-        refuses=(400, 404, 409, 413),
-    ),
-)
+ROUTES: Final = (get_list, get_one, post_decide)

@@ -28,7 +28,7 @@ from nomos.server.control.credentials import MAX_COVERS, RepeatedRequest
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import DAMAGED, Absent, MessageModel, ReplyModel
 from nomos.server.control.permissions import Act, Kind, PermissionTarget
-from nomos.server.control.route import Route
+from nomos.server.control.route import route
 from nomos.server.domain import account_lines
 from nomos.server.domain.accounts import ApiKey, Role
 from nomos.server.storage.api_keys import LastOperator
@@ -102,8 +102,7 @@ class AccountChange:
     request_id: str
 
     @classmethod
-    def by(cls, context: Context, request: Request, caller: ApiKey | None) -> AccountChange:
-        assert caller is not None, "the table gives these routes a role"
+    def by(cls, context: Context, request: Request, caller: ApiKey) -> AccountChange:
         return cls(context, caller, request.state.request_id)
 
     def record(self, act: str, app: str, detail: dict[str, Any]) -> Record:
@@ -158,8 +157,17 @@ def kind_of(role: Role) -> Kind:
     return kinds[role]
 
 
-async def post_app(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Register an app with the operator as its owner."""
+@route(
+    "POST",
+    "/v1/apps",
+    ("operator",),
+    AppWithKeyReply,
+    accepts=AppRequest,
+    headers=(openapi.REPEAT_KEY,),
+    refuses=(409,),
+)
+async def post_app(context: Context, request: Request, caller: ApiKey) -> AppWithKeyReply:
+    """Register an app; its API key is shown only once."""
     acting = AccountChange.by(context, request, caller)
     message = messages.read(AppRequest, await body.read(request))
     covers = tuple(sorted(set(message.covers or ())))
@@ -193,17 +201,19 @@ async def post_app(context: Context, request: Request, caller: ApiKey | None) ->
     return _with_key(registered, issued.text.reveal())
 
 
-async def get_apps(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List the tenant's apps."""
+@route("GET", "/v1/apps", ("operator",), AppsReply)
+async def get_apps(context: Context, request: Request, caller: ApiKey) -> AppsReply:
+    """The registered apps."""
     operator = AccountChange.by(context, request, caller).operator
     found = await context.store.apps.all(operator.tenant)
     return AppsReply(
         apps=[AppReply(**_members(each)) for each in found.found], damaged=list(found.damaged)
-    ).model_dump(by_alias=True, exclude_none=True)
+    )
 
 
-async def post_disable(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Disable an app: its key is rejected from now on. Idempotent."""
+@route("POST", "/v1/apps/{id}/disable", ("operator",), EndedReply, refuses=(400,))
+async def post_disable(context: Context, request: Request, caller: ApiKey) -> EndedReply:
+    """Disable an app: its API key is rejected from now on."""
     acting = AccountChange.by(context, request, caller)
     if str(request.path_params["id"]) == acting.operator.app:
         raise InvalidRequest(
@@ -218,12 +228,12 @@ async def post_disable(context: Context, request: Request, caller: ApiKey | None
     behind = await remaining_accounts.members(context, found.app.tenant, found.app.id, found.role)
     after = await context.store.apps.find_to_end(found.app.tenant, found.app.id)
     assert after is not None, "apps are never removed"
-    reply = EndedReply(**_members(after), **behind)
-    return reply.model_dump(by_alias=True, exclude_none=True)
+    return EndedReply(**_members(after), **behind)
 
 
-async def post_confirm(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Confirm that an operator's account belongs to another person than its owner's. Idempotent."""
+@route("POST", "/v1/apps/{id}/confirm", ("operator",), AppReply, refuses=(400,))
+async def post_confirm(context: Context, request: Request, caller: ApiKey) -> AppReply:
+    """Confirm that an operator's account belongs to another person than its owner's."""
     acting = AccountChange.by(context, request, caller)
     found = await acting.target(request, "confirm")
     if found.app.owner is None:
@@ -239,8 +249,7 @@ async def post_confirm(context: Context, request: Request, caller: ApiKey | None
         )
     except KeyShown as shown_:
         raise InvalidRequest(f"id: {shown_}", fields=("id",)) from shown_
-    reply = AppReply(**_members(await _after(context, found)))
-    return reply.model_dump(by_alias=True, exclude_none=True)
+    return AppReply(**_members(await _after(context, found)))
 
 
 async def _after(context: Context, found: Registered) -> Registered:
@@ -250,7 +259,15 @@ async def _after(context: Context, found: Registered) -> Registered:
     return after
 
 
-async def post_rotate(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
+@route(
+    "POST",
+    "/v1/apps/{id}/rotate",
+    ("operator",),
+    RotatedReply,
+    headers=(openapi.REPEAT_KEY,),
+    refuses=(400,),
+)
+async def post_rotate(context: Context, request: Request, caller: ApiKey) -> RotatedReply:
     """Give an app a new API key; the old one becomes invalid at once."""
     acting = AccountChange.by(context, request, caller)
     # The holder of the new key has the same rights as the holder of the old one.
@@ -272,10 +289,9 @@ async def post_rotate(context: Context, request: Request, caller: ApiKey | None)
     return await _rotated(context, await _after(context, found), text.reveal())
 
 
-async def _rotated(context: Context, found: Registered, text: str) -> dict[str, Any]:
+async def _rotated(context: Context, found: Registered, text: str) -> RotatedReply:
     behind = await remaining_accounts.members(context, found.app.tenant, found.app.id, found.role)
-    reply = RotatedReply(**_members(found), api_key=text, **behind)
-    return reply.model_dump(by_alias=True, exclude_none=True)
+    return RotatedReply(**_members(found), api_key=text, **behind)
 
 
 async def _check_line(context: Context, operator: ApiKey) -> None:
@@ -321,60 +337,8 @@ def _members(registered: Registered) -> dict[str, Any]:
     }
 
 
-def _with_key(registered: Registered, text: str) -> dict[str, Any]:
-    reply = AppWithKeyReply(**_members(registered), api_key=text)
-    return reply.model_dump(by_alias=True, exclude_none=True)
+def _with_key(registered: Registered, text: str) -> AppWithKeyReply:
+    return AppWithKeyReply(**_members(registered), api_key=text)
 
 
-ROUTES: Final[tuple[Route, ...]] = (
-    Route(
-        "POST",
-        "/v1/apps",
-        ("operator",),
-        post_app,
-        AppWithKeyReply,
-        "Register an app; its API key is shown only once.",
-        accepts=AppRequest,
-        headers=(openapi.REPEAT_KEY,),
-        refuses=(400, 409, 413, 503),
-    ),
-    Route(
-        "GET",
-        "/v1/apps",
-        ("operator",),
-        get_apps,
-        AppsReply,
-        "The registered apps.",
-        refuses=(503,),
-    ),
-    Route(
-        "POST",
-        "/v1/apps/{id}/disable",
-        ("operator",),
-        post_disable,
-        EndedReply,
-        "Disable an app: its API key is rejected from now on.",
-        headers=(openapi.in_path("id"),),
-        refuses=(400, 404, 503),
-    ),
-    Route(
-        "POST",
-        "/v1/apps/{id}/rotate",
-        ("operator",),
-        post_rotate,
-        RotatedReply,
-        "Give an app a new API key; the old one becomes invalid at once.",
-        headers=(openapi.in_path("id"), openapi.REPEAT_KEY),
-        refuses=(400, 404, 503),
-    ),
-    Route(
-        "POST",
-        "/v1/apps/{id}/confirm",
-        ("operator",),
-        post_confirm,
-        AppReply,
-        "Confirm that an operator's account belongs to another person than its owner's.",
-        headers=(openapi.in_path("id"),),
-        refuses=(400, 404, 503),
-    ),
-)
+ROUTES: Final = (post_app, get_apps, post_disable, post_rotate, post_confirm)

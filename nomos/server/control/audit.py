@@ -25,13 +25,12 @@ from nomos.audit.export import ExportWriter, Header
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
 from nomos.models import Did
-from nomos.server.control import openapi
 from nomos.server.control.checkpoints import sign, sign_head
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown, unavailable
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import ReplyModel
-from nomos.server.control.route import Route
+from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.http.query import Number, Query, Word
 from nomos.server.storage.records import Found, Lost, Row
@@ -114,9 +113,9 @@ class ReceiptQuery:
     tree: str | None = None
 
 
-async def get_receipts(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List receipts, newest first; after a row or of a tree, oldest first."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/receipts", ("agent", "operator", "auditor"), ReceiptsReply, query=_LISTED)
+async def get_receipts(context: Context, request: Request, caller: ApiKey) -> ReceiptsReply:
+    """Receipts, newest first; oldest first after a row or of one tree."""
     query = receipt_query(request.scope["query_string"])
     rows = await _rows(context, caller, query)
     listed = _listed(rows, query)
@@ -125,7 +124,7 @@ async def get_receipts(context: Context, request: Request, caller: ApiKey | None
         damaged=[_damaged(row) for row in listed if isinstance(row, Lost)],
         more=len(rows) > query.limit,
         server_time=iso(context.clock()),
-    ).model_dump(by_alias=True)
+    )
 
 
 async def _rows(context: Context, caller: ApiKey, query: ReceiptQuery) -> tuple[Found, ...]:
@@ -149,9 +148,11 @@ def _listed(rows: tuple[Found, ...], query: ReceiptQuery) -> tuple[Found, ...]:
     return (*rows[: query.limit - len(named)], *named)
 
 
-async def get_receipt(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Return one receipt with its own checkpoint."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "GET", "/v1/receipts/{id}", ("agent", "operator", "auditor"), ReceiptReply, holder=authenticate
+)
+async def get_receipt(context: Context, request: Request, caller: ApiKey) -> ReceiptReply:
+    """One receipt with a signature over exactly it."""
     ident: str = request.path_params["id"]
     row = await context.store.row(caller.tenant, ident) if _ID.fullmatch(ident) else None
     if row is None or not _may_see(caller, row.record):
@@ -160,19 +161,17 @@ async def get_receipt(context: Context, request: Request, caller: ApiKey | None)
     issuer = keys[-1]["row"]["did"]
     with _signing():
         token = await sign(context, caller.tenant, row.link.head, issuer=issuer)
-    return {
-        **_entry(row).model_dump(by_alias=True),
-        "checkpoint": token,
-        "issuer": issuer,
-        "keys": keys,
-    }
+    return ReceiptReply(
+        **dict(_entry(row)),
+        checkpoint=token,
+        issuer=issuer,
+        keys=[KeyLogEntry(**each) for each in keys],
+    )
 
 
-async def get_checkpoint(
-    context: Context, request: Request, caller: ApiKey | None
-) -> dict[str, Any]:
-    """Sign a checkpoint over the last row of the log."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/audit/checkpoint", ("auditor", "operator"), CheckpointReply)
+async def get_checkpoint(context: Context, request: Request, caller: ApiKey) -> CheckpointReply:
+    """A signed checkpoint over the newest record. Keep it."""
     issuer = context.issuers[caller.tenant]
     with _signing():
         head, token = await sign_head(context, caller.tenant, issuer)
@@ -183,14 +182,12 @@ async def get_checkpoint(
         seq=head.seq,
         hash=head.hash,
         server_time=iso(context.clock()),
-    ).model_dump(by_alias=True)
+    )
 
 
-async def get_export(
-    context: Context, request: Request, caller: ApiKey | None
-) -> StreamingResponse:
-    """Send the whole log, up to its present end, as one file."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/audit/export", ("auditor", "operator"), None)
+async def get_export(context: Context, request: Request, caller: ApiKey) -> StreamingResponse:
+    """The whole audit log as newline-delimited JSON, for `nomos audit verify`."""
     tenant = caller.tenant
     head = await context.store.log.head(tenant)
     # Read after the head, so that every key that signed a row up to it is included.
@@ -292,44 +289,4 @@ def _signing() -> Iterator[None]:
         raise unavailable("the record cannot be signed at the moment; ask again") from failure
 
 
-ROUTES: Final[tuple[Route, ...]] = (
-    Route(
-        "GET",
-        "/v1/receipts",
-        ("agent", "operator", "auditor"),
-        get_receipts,
-        ReceiptsReply,
-        "Receipts, newest first; oldest first after a row or of one tree.",
-        headers=_LISTED.documented(),
-        refuses=(400, 503),
-    ),
-    Route(
-        "GET",
-        "/v1/receipts/{id}",
-        ("agent", "operator", "auditor"),
-        get_receipt,
-        ReceiptReply,
-        "One receipt with a signature over exactly it.",
-        headers=(openapi.in_path("id"),),
-        refuses=(404, 503),
-        holder=authenticate,
-    ),
-    Route(
-        "GET",
-        "/v1/audit/checkpoint",
-        ("auditor", "operator"),
-        get_checkpoint,
-        CheckpointReply,
-        "A signed checkpoint over the newest record. Keep it.",
-        refuses=(503,),
-    ),
-    Route(
-        "GET",
-        "/v1/audit/export",
-        ("auditor", "operator"),
-        get_export,
-        None,
-        "The whole audit log as newline-delimited JSON, for `nomos audit verify`.",
-        refuses=(503,),
-    ),
-)
+ROUTES: Final = (get_receipts, get_receipt, get_checkpoint, get_export)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, get_args
+from typing import get_args
 
 from starlette.requests import Request
 
@@ -23,13 +23,14 @@ from nomos.server.control.context import Context
 from nomos.server.control.errors import unavailable
 from nomos.server.control.messages import Health, LimitsReply, ServiceInfo, WellKnown
 from nomos.server.control.request import MAX_FACTS_BYTES
-from nomos.server.domain.accounts import ApiKey
+from nomos.server.control.route import route
 from nomos.server.storage.database import StorageUnavailable
 
 
-async def well_known(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Return the public keys of this server and its limits."""
-    known = WellKnown(
+@route("GET", "/.well-known/nomos", None, WellKnown, refuses=(503,))
+async def well_known(context: Context, request: Request, caller: None) -> WellKnown:
+    """The issuer keys, the services that accept their tokens, and the limits."""
+    return WellKnown(
         version=context.version,
         api_version=1,
         control_url=context.control_url,
@@ -51,7 +52,6 @@ async def well_known(context: Context, request: Request, caller: ApiKey | None) 
             body_bytes=MAX_BODY,
         ),
     )
-    return known.model_dump(by_alias=True, exclude_none=True)
 
 
 async def _registered(context: Context) -> list[ServiceInfo]:
@@ -62,13 +62,15 @@ async def _registered(context: Context) -> list[ServiceInfo]:
     ]
 
 
-async def healthy(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Report that the process answers, without checking its dependencies."""
-    return Health(status="ok").model_dump()
+@route("GET", "/healthz", None, Health)
+async def healthy(context: Context, request: Request, caller: None) -> Health:
+    """The process answers."""
+    return Health(status="ok")
 
 
-async def ready(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Report whether a decision could be made and stored now."""
+@route("GET", "/readyz", None, Health, refuses=(503,))
+async def ready(context: Context, request: Request, caller: None) -> Health:
+    """A decision could be made and stored."""
     try:
         await context.store.ready()
         answer = await context.signer.ask(Hello())
@@ -78,4 +80,4 @@ async def ready(context: Context, request: Request, caller: ApiKey | None) -> di
         raise unavailable("the server is not ready to decide") from failure
     if not isinstance(answer, HelloAnswer):
         raise unavailable("the server is not ready to decide")
-    return Health(status="ready").model_dump()
+    return Health(status="ready")

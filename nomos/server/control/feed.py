@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from starlette.requests import Request
 
@@ -25,8 +25,8 @@ from nomos.server.control.context import Context
 from nomos.server.control.errors import unavailable
 from nomos.server.control.feed_subscribers import Checkpointed
 from nomos.server.control.messages import ReplyModel
-from nomos.server.control.route import Route
-from nomos.server.domain.accounts import ApiKey
+from nomos.server.control.route import route
+from nomos.server.domain.accounts import ROLES, ApiKey
 from nomos.server.http.query import Number, Query, Word
 from nomos.server.storage.revocations import Page
 
@@ -88,11 +88,9 @@ class FeedRequest:
     nonce: str | None = None
 
 
-async def get_revocations(
-    context: Context, request: Request, caller: ApiKey | None
-) -> dict[str, Any]:
-    """Return the rows after `since`, waiting briefly if there are none."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/revocations", ROLES, FeedReply, query=_QUERY)
+async def get_revocations(context: Context, request: Request, caller: ApiKey) -> FeedReply:
+    """Revocations, numbered and signed; the reply comes within two seconds."""
     feed_request = following(request.scope["query_string"])
     tenant = caller.tenant
     with context.followers.admit(caller.app) as room:
@@ -106,7 +104,7 @@ async def get_revocations(
         more=bool(page.links) and page.links[-1].seq < page.head.seq,
         checkpoint=await _checkpoint(context, tenant, issuer, page.head, feed_request.nonce),
         server_time=iso(context.clock()),
-    ).model_dump(by_alias=True)
+    )
 
 
 def topic(tenant: str) -> str:
@@ -171,21 +169,4 @@ async def _checkpoint(
     return answer.jwt
 
 
-_ROLES: Final[tuple[Literal["agent", "operator", "auditor"], ...]] = (
-    "agent",
-    "operator",
-    "auditor",
-)
-
-ROUTES: Final = (
-    Route(
-        "GET",
-        "/v1/revocations",
-        _ROLES,
-        get_revocations,
-        FeedReply,
-        "Revocations, numbered and signed; the reply comes within two seconds.",
-        headers=_QUERY.documented(),
-        refuses=(400, 503),
-    ),
-)
+ROUTES: Final = (get_revocations,)

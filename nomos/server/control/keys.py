@@ -8,7 +8,7 @@ describe what this server's own PDP accepts; they are not signed.
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Final
 
 from pydantic import Field
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from nomos.server.control.context import Context
 from nomos.server.control.errors import unavailable
 from nomos.server.control.feed import topic
 from nomos.server.control.messages import Absent, KeyLogRow, KeyState, MessageModel, ReplyModel
-from nomos.server.control.route import Route
+from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.signing.issuers import NoMoreKeys, RotationRequest
 from nomos.server.signing.key_rotation import entry
@@ -48,14 +48,22 @@ class RotateRequest(MessageModel):
     )
 
 
-async def get_keys(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Return the key log."""
+@route("GET", "/v1/keys", None, KeysReply)
+async def get_keys(context: Context, request: Request, caller: ApiKey) -> KeysReply:
+    """The issuer keys, active and earlier ones, each signed by the key before it."""
     return _reply(context, DEFAULT)
 
 
-async def post_rotate(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Make a new key, which signs from now on."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/keys/rotate",
+    ("operator",),
+    KeysReply,
+    accepts=RotateRequest,
+    act=("rotate", "issuer key"),
+)
+async def post_rotate(context: Context, request: Request, caller: ApiKey) -> KeysReply:
+    """Replace the active issuer key by a new one."""
     wanted = messages.read(RotateRequest, await body.read(request))
     act = RotationRequest(caller.app, request.state.request_id)
     try:
@@ -87,35 +95,12 @@ def entries(context: Context, tenant: str) -> list[KeyLogRow]:
     ]
 
 
-def _reply(context: Context, tenant: str) -> dict[str, Any]:
-    reply = KeysReply(
-        tenant=tenant, keys=entries(context, tenant), server_time=iso(context.clock())
-    )
-    return reply.model_dump(by_alias=True, exclude_none=True)
+def _reply(context: Context, tenant: str) -> KeysReply:
+    return KeysReply(tenant=tenant, keys=entries(context, tenant), server_time=iso(context.clock()))
 
 
 def _until(key: IssuerKey) -> str | None:
     return None if key.until is None else iso(key.until)
 
 
-ROUTES: Final[tuple[Route, ...]] = (
-    Route(
-        "GET",
-        "/v1/keys",
-        None,
-        get_keys,
-        KeysReply,
-        "The issuer keys, active and earlier ones, each signed by the key before it.",
-    ),
-    Route(
-        "POST",
-        "/v1/keys/rotate",
-        ("operator",),
-        post_rotate,
-        KeysReply,
-        "Replace the active issuer key by a new one.",
-        accepts=RotateRequest,
-        refuses=(400, 413, 503),
-        act=("rotate", "issuer key"),
-    ),
-)
+ROUTES: Final = (get_keys, post_rotate)

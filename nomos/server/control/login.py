@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 
@@ -19,7 +19,7 @@ from nomos.server.control.context import Context
 from nomos.server.control.credentials import hashed, random_text
 from nomos.server.control.errors import ControlError
 from nomos.server.control.messages import ReplyModel
-from nomos.server.control.route import Route
+from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey, Role
 from nomos.server.storage.sessions import Issue, Sessions
 
@@ -56,23 +56,11 @@ async def make(sessions: Sessions, operator: ApiKey, now: float, control_url: st
     return NewLoginLink(Secret(f"{control_url}{PATH}?token={token}"), link.expires_at)
 
 
-async def post_login_link(
-    context: Context, request: Request, caller: ApiKey | None
-) -> dict[str, Any]:
-    """Make a link for the calling operator."""
-    assert caller is not None, "the table gives this route a role"
+@route("POST", "/v1/login-links", OPERATORS, LoginLinkReply)
+async def post_login_link(context: Context, request: Request, caller: ApiKey) -> LoginLinkReply:
+    """Make a one-time link that signs in to the approval pages."""
     made = await make(context.store.sessions, caller, context.clock(), context.control_url)
-    reply = LoginLinkReply(url=made.url.reveal(), expires_at=iso(made.expires_at))
-    return reply.model_dump(mode="json", by_alias=True)
+    return LoginLinkReply(url=made.url.reveal(), expires_at=iso(made.expires_at))
 
 
-ROUTES: Final[tuple[Route, ...]] = (
-    Route(
-        "POST",
-        "/v1/login-links",
-        OPERATORS,
-        post_login_link,
-        LoginLinkReply,
-        "Make a one-time link that signs in to the approval pages.",
-    ),
-)
+ROUTES: Final = (post_login_link,)

@@ -52,6 +52,7 @@ REPLIES_ID: Final[Mapping[str, Any]] = {
 }
 ALWAYS: Final = (405, 500)
 WITH_ROLES: Final = (401, 403, 503)
+WITH_BODY: Final = (400, 413)
 
 _MEANING: Final[Mapping[int, str]] = {
     400: "The request is invalid; `fields` names the members.",
@@ -84,11 +85,6 @@ SECURITY_SCHEMES: Final[Mapping[str, Any]] = {
 
 _ERROR: Final = "error"
 _REFERENCE: Final = "#/components/schemas/{model}"
-
-
-def in_path(name: str) -> dict[str, Any]:
-    """Return the documentation of a path parameter."""
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def operation_id(method: str, path: str) -> str:
@@ -141,7 +137,7 @@ def _operation(route: Route, replies: Mapping[str, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "operationId": name,
         "responses": _responses(route, name, replies),
-        "parameters": [*route.headers, REQUEST_ID, CALL_ID],
+        "parameters": _parameters(route),
     }
     if route.roles is not None:
         ways = ["apiKey"] if route.holder is None else ["apiKey", "invocation"]
@@ -153,6 +149,30 @@ def _operation(route: Route, replies: Mapping[str, Any]) -> dict[str, Any]:
     return described
 
 
+def _parameters(route: Route) -> list[Mapping[str, Any]]:
+    """Return the parameters of a route in its path, headers and query."""
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in route.path_parameters
+    ]
+    query = () if route.query is None else route.query.documented()
+    return [*in_path, *route.headers, *query, REQUEST_ID, CALL_ID]
+
+
+def _statuses(route: Route) -> set[int]:
+    """Return the statuses of errors that a route can answer with."""
+    found = {*route.refuses, *ALWAYS}
+    if route.roles is not None:
+        found.update(WITH_ROLES)
+    if route.path_parameters:
+        found.add(404)
+    if route.query is not None:
+        found.add(400)
+    if route.accepts is not None:
+        found.update(WITH_BODY)
+    return found
+
+
 def _responses(route: Route, name: str, replies: Mapping[str, Any]) -> dict[str, Any]:
     """Return the responses of a route, with the errors that all routes share."""
     found: dict[str, Any] = {}
@@ -161,8 +181,7 @@ def _responses(route: Route, name: str, replies: Mapping[str, Any]) -> dict[str,
         if "$ref" not in schema:
             schema = {**schema, "title": f"Response 200 {name.replace('_', ' ').title()}"}
         found["200"] = _response("The answer.", schema)
-    statuses = {*route.refuses, *ALWAYS, *(WITH_ROLES if route.roles is not None else ())}
-    for status in sorted(statuses):
+    for status in sorted(_statuses(route)):
         found[str(status)] = _response(_MEANING[status], replies[_ERROR])
     return found
 

@@ -31,8 +31,8 @@ from nomos.server.control.messages import (
     ReplyModel,
 )
 from nomos.server.control.outdated_routes import OutdatedGrant
-from nomos.server.control.route import Route
-from nomos.server.domain.accounts import ApiKey, Role
+from nomos.server.control.route import route
+from nomos.server.domain.accounts import ApiKey
 from nomos.server.http.query import Number, Query
 from nomos.server.policies import activation
 from nomos.server.storage.bundles import Activation, Content, PolicyAuthor, Version
@@ -151,59 +151,72 @@ class ActivationReply(ReplyModel):
     )
 
 
-async def get_policies(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List versions without their content."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/policies", ("operator", "auditor"), VersionsReply, query=_LISTED)
+async def get_policies(context: Context, request: Request, caller: ApiKey) -> VersionsReply:
+    """The policy versions, newest first, and the active one (`limit`, `before`)."""
     query = _LISTED.read(request.scope["query_string"])
     found = await context.store.policies.listed(
         caller.tenant, min(query["limit"], MAX_LISTED), query["before"]
     )
     active = await _active(context, caller)
-    reply = VersionsReply(
+    return VersionsReply(
         policies=[VersionReply(**_version_members(each, active)) for each in found.found],
         damaged=list(found.damaged),
         active=active.version,
         server_time=iso(context.clock()),
     )
-    return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def get_policy(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Return one version with its content."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/policies/{version}", ("operator", "auditor"), WholeVersionReply)
+async def get_policy(context: Context, request: Request, caller: ApiKey) -> WholeVersionReply:
+    """One version with its texts."""
     version = await _version(context, request, caller)
-    reply = WholeVersionReply(
+    return WholeVersionReply(
         **_version_members(version, await _active(context, caller)),
         sources={each.name: each.text for each in version.content.sources},
         facts=dict(version.content.facts),
     )
-    return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_policies(
-    context: Context, request: Request, caller: ApiKey | None
-) -> dict[str, Any]:
-    """Store policies as a version, if they are valid; the active version stays active."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/policies",
+    ("operator",),
+    PutReply,
+    accepts=PolicyRequest,
+    act=("change", "policies"),
+)
+async def post_policies(context: Context, request: Request, caller: ApiKey) -> PutReply:
+    """Store policies as a version, at most 1 MiB.
+
+    If they are invalid, `problems` has the errors.
+    """
     sent = messages.read(PolicyRequest, await body.read(request, MAX_POLICIES))
     sources = tuple(Source(name, text) for name, text in sorted(sent.sources.items()))
     candidate = Version(0, Content("", sources, sent.facts), "api", 0, None)
     bundle = await _valid(context, candidate)
     content = Content(bundle.hash, sources, sent.facts)
     version, created = await context.store.policies.put(_who(context, request, caller), content)
-    reply = PutReply(
+    return PutReply(
         **_version_members(version, await _active(context, caller)),
         created=created,
         warnings=[PolicyProblemReply(**each) for each in _problems(bundle.warnings)] or None,
     )
-    return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def post_activate(
-    context: Context, request: Request, caller: ApiKey | None
-) -> dict[str, Any]:
-    """Activate a version. Idempotent."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/policies/{version}/activate",
+    ("operator",),
+    ActivationReply,
+    accepts=ActivateRequest,
+    act=("change", "policies"),
+)
+async def post_activate(context: Context, request: Request, caller: ApiKey) -> ActivationReply:
+    """Activate this version.
+
+    Lists the live grants for services that it would not give, and revokes them with `revokeLive`.
+    """
     sent = await _options(request, ActivateRequest)
     version = await _version(context, request, caller)
     bundle = await _valid(context, version)
@@ -214,11 +227,17 @@ async def post_activate(
     return await _done(context, request, caller, sent, _Change(version, done, before))
 
 
-async def post_rollback(
-    context: Context, request: Request, caller: ApiKey | None
-) -> dict[str, Any]:
-    """Activate the version that was active before this one."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/policies/rollback",
+    ("operator",),
+    ActivationReply,
+    accepts=RollbackRequest,
+    refuses=(404, 409),
+    act=("change", "policies"),
+)
+async def post_rollback(context: Context, request: Request, caller: ApiKey) -> ActivationReply:
+    """Activate the version that was active before; otherwise the same as activating a version."""
     sent = await _options(request, RollbackRequest)
     for _ in range(TRIES):
         last = await _active(context, caller)
@@ -264,14 +283,14 @@ class _Change:
 
 async def _done(
     context: Context, request: Request, caller: ApiKey, sent: ActivateRequest, change: _Change
-) -> dict[str, Any]:
+) -> ActivationReply:
     """Return the active version, and the live grants of services that it would not give."""
     version, done, before = change.version, change.done, change.before
     tenant, request_id = caller.tenant, request.state.request_id
     revoke = partial(outdated_routes.revoke, context, tenant, by=caller.app, request_id=request_id)
     wanted = revoke if sent.revoke_live else None
     found = await outdated_routes.find(context, tenant, revoke=wanted)
-    reply = ActivationReply(
+    return ActivationReply(
         version=version.number,
         hash=version.content.hash,
         before=before.version if before.version != version.number else None,
@@ -281,7 +300,6 @@ async def _done(
         outdated_grants=outdated_routes.listed(found.first),
         revoked=found.revoked if sent.revoke_live else None,
     )
-    return reply.model_dump(by_alias=True, exclude_none=True)
 
 
 async def _valid(context: Context, version: Version) -> Bundle:
@@ -346,59 +364,4 @@ def _version_members(version: Version, active: Activation) -> dict[str, Any]:
     }
 
 
-def _route(method: str, path: str, handler: Any, reply: Any, summary: str, **more: Any) -> Route:
-    roles: tuple[Role, ...] = ("operator", "auditor") if method == "GET" else ("operator",)
-    return Route(method, f"/v1/policies{path}", roles, handler, reply, summary, **more)
-
-
-ROUTES: Final = (
-    _route(
-        "GET",
-        "",
-        get_policies,
-        VersionsReply,
-        "The policy versions, newest first, and the active one (`limit`, `before`).",
-        headers=_LISTED.documented(),
-        refuses=(400, 503),
-    ),
-    _route(
-        "POST",
-        "",
-        post_policies,
-        PutReply,
-        "Store policies as a version, at most 1 MiB. If they are invalid, `problems` has the "
-        "errors.",
-        accepts=PolicyRequest,
-        refuses=(400, 413, 503),
-        act=("change", "policies"),
-    ),
-    _route(
-        "GET",
-        "/{version}",
-        get_policy,
-        WholeVersionReply,
-        "One version with its texts.",
-        refuses=(404, 503),
-    ),
-    _route(
-        "POST",
-        "/{version}/activate",
-        post_activate,
-        ActivationReply,
-        "Activate this version. Lists the live grants for services that it would "
-        "not give, and revokes them with `revokeLive`.",
-        accepts=ActivateRequest,
-        refuses=(400, 404, 413, 503),
-        act=("change", "policies"),
-    ),
-    _route(
-        "POST",
-        "/rollback",
-        post_rollback,
-        ActivationReply,
-        "Activate the version that was active before; otherwise the same as activating a version.",
-        accepts=RollbackRequest,
-        refuses=(400, 404, 409, 413, 503),
-        act=("change", "policies"),
-    ),
-)
+ROUTES: Final = (get_policies, post_policies, get_policy, post_activate, post_rollback)

@@ -35,7 +35,7 @@ from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import MAX_SENT_LINKS, Absent, MessageModel, Purpose
-from nomos.server.control.route import Route
+from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.delegation import ChainFault, HeldCapability
 from nomos.server.storage.api_keys import LastOperator
@@ -74,11 +74,17 @@ class RevokeReply(remaining_accounts.LeftMembers):
     )
 
 
-async def post_revocation(
-    context: Context, request: Request, caller: ApiKey | None
-) -> dict[str, Any]:
-    """Revoke one identifier permanently."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/revocations",
+    ("agent", "operator"),
+    RevokeReply,
+    accepts=RevokeRequest,
+    refuses=(404, 429),
+    holder=authenticate,
+)
+async def post_revocation(context: Context, request: Request, caller: ApiKey) -> RevokeReply:
+    """Revoke a delegation, an agent, an app, an approval or an issuer key, permanently."""
     content = await body.raw(request, MAX_BODY_WITH_CHAIN)
     message = messages.read(RevokeRequest, body.parse(content))
     if caller.role == "agent":
@@ -114,7 +120,7 @@ async def post_revocation(
         or kind not in ("agent", "cid")
         or await context.store.feed.known(caller.tenant, done.id),
         **await _left(context, caller.tenant, done),
-    ).model_dump(by_alias=True, exclude_none=True)
+    )
 
 
 async def _left(context: Context, tenant: str, done: RevocationRow) -> dict[str, Any]:
@@ -237,17 +243,4 @@ def _receipt(
     )
 
 
-ROUTES: Final = (
-    Route(
-        "POST",
-        "/v1/revocations",
-        ("agent", "operator"),
-        post_revocation,
-        RevokeReply,
-        "Revoke a delegation, an agent, an app, an approval or an issuer key, permanently.",
-        accepts=RevokeRequest,
-        refuses=(400, 404, 413, 429, 503),
-        holder=authenticate,
-    ),
-    *feed.ROUTES,
-)
+ROUTES: Final = (post_revocation, *feed.ROUTES)

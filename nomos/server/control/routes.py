@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, Final
 
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -46,8 +47,8 @@ from nomos.server.control.context import Context
 from nomos.server.control.credentials import authenticate, check_url
 from nomos.server.control.errors import ControlError
 from nomos.server.control.invocation_auth import is_invocation
-from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest, Health, WellKnown
-from nomos.server.control.route import Route
+from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest
+from nomos.server.control.route import Route, route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.http.replies import error_reply, json_reply
 from nomos.server.http.request_id import RequestIdMiddleware
@@ -62,20 +63,35 @@ OPENAPI_PATH: Final = "/openapi.json"
 log = logging.getLogger("nomos.server")
 
 
-async def post_authorize(
-    context: Context, request: Request, caller: ApiKey | None
-) -> dict[str, Any]:
-    """Decide one question."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/authorize",
+    ("agent",),
+    AuthorizeReply,
+    accepts=AuthorizeRequest,
+    headers=(openapi.IDEMPOTENCY_KEY,),
+    refuses=(409, 429),
+    holder=invocation_auth.identify,
+)
+async def post_authorize(context: Context, request: Request, caller: ApiKey) -> dict[str, Any]:
+    """Decide whether an agent may do something; an allow contains the delegation for it."""
     key = _idempotency_key(request.headers.getlist("idempotency-key"))
     content = await body.read(request, MAX_BODY_WITH_CHAIN)
     request_id: str = request.state.request_id
     return await authorize(context, caller, content, key=key, request_id=request_id)
 
 
-async def post_batch(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Decide up to 100 questions."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/authorize/batch",
+    ("agent",),
+    BatchReply,
+    accepts=BatchRequest,
+    headers=(openapi.IDEMPOTENCY_KEY,),
+    refuses=(429,),
+)
+async def post_batch(context: Context, request: Request, caller: ApiKey) -> dict[str, Any]:
+    """Decide 1 to 100 questions; each has its own answer, receipt, or error in its place."""
     key = _idempotency_key(request.headers.getlist("idempotency-key"))
     content = await body.read(request, MAX_BODY_WITH_CHAIN)
     state = request.state
@@ -84,55 +100,18 @@ async def post_batch(context: Context, request: Request, caller: ApiKey | None) 
     )
 
 
-ROUTES: Final[tuple[Route, ...]] = (
-    Route(
-        "POST",
-        "/v1/authorize",
-        ("agent",),
-        post_authorize,
-        AuthorizeReply,
-        "Decide whether an agent may do something; an allow contains the delegation for it.",
-        accepts=AuthorizeRequest,
-        headers=(openapi.IDEMPOTENCY_KEY,),
-        refuses=(400, 409, 413, 429, 503),
-        holder=invocation_auth.identify,
-    ),
-    Route(
-        "POST",
-        "/v1/authorize/batch",
-        ("agent",),
-        post_batch,
-        BatchReply,
-        "Decide 1 to 100 questions; each has its own answer, receipt, or error in its place.",
-        accepts=BatchRequest,
-        headers=(openapi.IDEMPOTENCY_KEY,),
-        refuses=(400, 413, 429, 503),
-    ),
-    Route(
-        "GET",
-        "/.well-known/nomos",
-        None,
-        discovery.well_known,
-        WellKnown,
-        "The issuer keys, the services that accept their tokens, and the limits.",
-        refuses=(503,),
-    ),
+ROUTES: Final = (
+    post_authorize,
+    post_batch,
+    discovery.well_known,
     *keys.ROUTES,
     *revocations.ROUTES,
     *audit.ROUTES,
     *swarm.ROUTES,
     *services.ROUTES,
     *policies.ROUTES,
-    Route("GET", "/healthz", None, discovery.healthy, Health, "The process answers."),
-    Route(
-        "GET",
-        "/readyz",
-        None,
-        discovery.ready,
-        Health,
-        "A decision could be made and stored.",
-        refuses=(503,),
-    ),
+    discovery.healthy,
+    discovery.ready,
     *approvals.ROUTES,
     *apps.ROUTES,
     *login.ROUTES,
@@ -181,10 +160,12 @@ def _endpoint(context: Context, route: Route) -> Endpoint:
             if route.act is not None:
                 act, kind = route.act
                 permissions.check(caller, act, permissions.PermissionTarget(kind, route.path))
-        content = await route.handler(context, request, caller)
-        if isinstance(content, Response):
-            return content
-        return json_reply(content | echoed(request.state.call_id))
+        answer = await route.handler(context, request, caller)
+        if isinstance(answer, Response):
+            return answer
+        if isinstance(answer, BaseModel):
+            answer = answer.model_dump(by_alias=True, exclude_none=True)
+        return json_reply(answer | echoed(request.state.call_id))
 
     return endpoint
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 from starlette.requests import Request
@@ -12,11 +12,11 @@ from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Did
-from nomos.server.control import body, messages, openapi
+from nomos.server.control import body, messages
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import DAMAGED, MessageModel, ReplyModel
-from nomos.server.control.route import Route
+from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.services import Service
@@ -58,9 +58,16 @@ class ServicesReply(ReplyModel):
     damaged: list[str] = Field(default=[], description=DAMAGED)
 
 
-async def post_service(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Register a service. Idempotent."""
-    assert caller is not None, "the table gives this route a role"
+@route(
+    "POST",
+    "/v1/services",
+    ("operator",),
+    ServiceReply,
+    accepts=ServiceRequest,
+    act=("register", "service"),
+)
+async def post_service(context: Context, request: Request, caller: ApiKey) -> ServiceReply:
+    """Register a service, which can then be the `audience` of grants."""
     message = messages.read(ServiceRequest, await body.read(request))
     _check_url(message.url)
     if message.name == PDP or message.did == context.pdp_did:
@@ -79,7 +86,7 @@ async def post_service(context: Context, request: Request, caller: ApiKey | None
         raise InvalidRequest(f"there are {MAX_SERVICES} services, the maximum")
     if isinstance(kept, str):
         raise _taken(kept, "belongs to another service")
-    return _reply(kept).model_dump(by_alias=True)
+    return _reply(kept)
 
 
 async def register(context: Context, tenant: str, name: str, did: str) -> None:
@@ -97,13 +104,13 @@ async def register(context: Context, tenant: str, name: str, did: str) -> None:
         raise ConfigurationError(f"service {name}: {what}", setting="services")
 
 
-async def get_services(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List the services by name."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/services", ("operator",), ServicesReply)
+async def get_services(context: Context, request: Request, caller: ApiKey) -> ServicesReply:
+    """The registered services."""
     found = await context.store.services.all(caller.tenant)
     return ServicesReply(
         services=[_reply(each) for each in found.found], damaged=list(found.damaged)
-    ).model_dump(by_alias=True)
+    )
 
 
 def _registered(service: Service, by: str | None, request_id: str | None, now: float) -> Record:
@@ -124,9 +131,9 @@ def _registered(service: Service, by: str | None, request_id: str | None, now: f
     )
 
 
-async def post_remove(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Remove a service: it gets no new grants; existing ones stay valid until they expire."""
-    assert caller is not None, "the table gives this route a role"
+@route("POST", "/v1/services/{name}/remove", ("operator",), ServiceReply, act=("remove", "service"))
+async def post_remove(context: Context, request: Request, caller: ApiKey) -> ServiceReply:
+    """Remove a service: it gets no new grants. Its DID can be revoked then."""
     name = str(request.path_params["name"])
     at = int(context.clock() * 1000)
 
@@ -145,7 +152,7 @@ async def post_remove(context: Context, request: Request, caller: ApiKey | None)
     removed = await context.store.services.remove(caller.tenant, name, receipt)
     if removed is None:
         raise ControlError("not_found", f"there is no service {shown(name)}")
-    return _reply(removed).model_dump(by_alias=True)
+    return _reply(removed)
 
 
 def _reply(service: Service) -> ServiceReply:
@@ -174,36 +181,4 @@ def _taken(field: str, what: str) -> InvalidRequest:
     return InvalidRequest(f"{field}: {what}", fields=(field,))
 
 
-ROUTES: Final = (
-    Route(
-        "POST",
-        "/v1/services",
-        ("operator",),
-        post_service,
-        ServiceReply,
-        "Register a service, which can then be the `audience` of grants.",
-        accepts=ServiceRequest,
-        refuses=(400, 413, 503),
-        act=("register", "service"),
-    ),
-    Route(
-        "GET",
-        "/v1/services",
-        ("operator",),
-        get_services,
-        ServicesReply,
-        "The registered services.",
-        refuses=(503,),
-    ),
-    Route(
-        "POST",
-        "/v1/services/{name}/remove",
-        ("operator",),
-        post_remove,
-        ServiceReply,
-        "Remove a service: it gets no new grants. Its DID can be revoked then.",
-        headers=(openapi.in_path("name"),),
-        refuses=(404, 503),
-        act=("remove", "service"),
-    ),
-)
+ROUTES: Final = (post_service, get_services, post_remove)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from pydantic import Field
 from starlette.requests import Request
@@ -13,11 +13,10 @@ from nomos.audit.record import Record
 from nomos.audit.swarm import Swarm, SwarmSummary
 from nomos.audit.swarm_builder import SwarmsBuilder
 from nomos.models import Did
-from nomos.server.control import openapi
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import ReplyModel
-from nomos.server.control.route import Route
+from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.http.query import Number, Query
 from nomos.server.storage.damaged_rows import Listed
@@ -51,23 +50,25 @@ class SwarmReply(Swarm):
     server_time: str
 
 
-async def get_swarms(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """List swarms, without their members."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/swarms", ("operator", "auditor"), SwarmsReply, query=_LISTED)
+async def get_swarms(context: Context, request: Request, caller: ApiKey) -> SwarmsReply:
+    """Swarms in which agents delegated authority, the latest first."""
     limit = _LISTED.read(request.scope["query_string"])["limit"]
     roots = await context.store.swarms.roots(caller.tenant, limit)
     found = [await _swarm(context, caller.tenant, root, RECORDS_IN_LIST) for root in roots]
-    reply = SwarmsReply(
+    return SwarmsReply(
         swarms=[swarm.summary() for swarm, _ in found],
         damaged=[row for _, damaged in found for row in damaged],
         server_time=iso(context.clock()),
     )
-    return reply.model_dump(by_alias=True, exclude_none=True)
 
 
-async def get_swarm(context: Context, request: Request, caller: ApiKey | None) -> dict[str, Any]:
-    """Return the swarm of an agent, a receipt, a delegation or a label."""
-    assert caller is not None, "the table gives this route a role"
+@route("GET", "/v1/swarms/{id}", ("operator", "auditor"), SwarmReply)
+async def get_swarm(context: Context, request: Request, caller: ApiKey) -> SwarmReply:
+    """Which agents forked which, with which authority, and what each one did.
+
+    The swarm is that of any agent, receipt, cid or label.
+    """
     ident: str = request.path_params["id"]
     roots = await context.store.swarms.roots_of(caller.tenant, ident)
     if not roots:
@@ -78,13 +79,12 @@ async def get_swarm(context: Context, request: Request, caller: ApiKey | None) -
         )
     root, *others = roots
     swarm, damaged = await _swarm(context, caller.tenant, root, RECORDS)
-    reply = SwarmReply(
+    return SwarmReply(
         **dict(swarm),
         others=others[:MAX_LIMIT],
         damaged=list(damaged),
         server_time=iso(context.clock()),
     )
-    return reply.as_json()
 
 
 async def _swarm(
@@ -103,26 +103,4 @@ def _gathered(root: str, records: Listed[Record], limit: int) -> Swarm:
     return families.swarm(root, complete=own < limit and not records.damaged)
 
 
-ROUTES: Final[tuple[Route, ...]] = (
-    Route(
-        "GET",
-        "/v1/swarms",
-        ("operator", "auditor"),
-        get_swarms,
-        SwarmsReply,
-        "Swarms in which agents delegated authority, the latest first.",
-        headers=_LISTED.documented(),
-        refuses=(400, 503),
-    ),
-    Route(
-        "GET",
-        "/v1/swarms/{id}",
-        ("operator", "auditor"),
-        get_swarm,
-        SwarmReply,
-        "Which agents forked which, with which authority, and what each one did; by any agent, "
-        "receipt, cid or label.",
-        headers=(openapi.in_path("id"),),
-        refuses=(404, 503),
-    ),
-)
+ROUTES: Final = (get_swarms, get_swarm)

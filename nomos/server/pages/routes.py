@@ -15,7 +15,6 @@ from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError
 from nomos.server.control.login import PATH
 from nomos.server.control.route import Handler, Route
-from nomos.server.domain.accounts import ApiKey
 from nomos.server.pages import browser_sessions
 from nomos.server.pages.browser_sessions import HOME
 from nomos.server.pages.login import show_login, sign_in, sign_out
@@ -30,9 +29,7 @@ Page = Callable[[Context, Request], Awaitable[Response]]
 
 
 def _as_page(handler: Page) -> Handler:
-    async def answer_with_page(
-        context: Context, request: Request, caller: ApiKey | None
-    ) -> Response:
+    async def answer_with_page(context: Context, request: Request, caller: None) -> Response:
         try:
             return await handler(context, request)
         except ControlError as refusal:
@@ -77,18 +74,18 @@ async def _not_found(context: Context, request: Request) -> Response:
     raise ControlError("not_found", "There is no page at this address")
 
 
-def _route(method: str, path: str, handler: Page, summary: str) -> Route:
-    return Route(method, path, None, _as_page(handler), None, summary, documented=False)
+def _route(method: str, path: str, handler: Page) -> Route:
+    return Route(method, path, None, _as_page(handler), documented=False)
 
 
-ROUTES: Final[tuple[Route, ...]] = (
-    _route("GET", HOME, show_queue, "The list of approval requests."),
-    _route("GET", STYLE_PATH, _style, "The style sheet of the pages."),
-    _route("GET", PATH, show_login, "The form to sign in."),
-    _route("POST", PATH, sign_in, "Sign in."),
-    _route("POST", f"{HOME}/logout", sign_out, "Sign out."),
-    _route("GET", f"{HOME}/{{id}}", show_question, "One approval request."),
-    _route("POST", f"{HOME}/{{id}}", answer, "Vote on an approval request."),
-    _route("GET", f"{HOME}/{{rest:path}}", _not_found, "Any other path: not found."),
-    _route("POST", f"{HOME}/{{rest:path}}", _not_found, "Any other path: not found."),
+ROUTES: Final = (
+    _route("GET", HOME, show_queue),
+    _route("GET", STYLE_PATH, _style),
+    _route("GET", PATH, show_login),
+    _route("POST", PATH, sign_in),
+    _route("POST", f"{HOME}/logout", sign_out),
+    _route("GET", f"{HOME}/{{id}}", show_question),
+    _route("POST", f"{HOME}/{{id}}", answer),
+    _route("GET", f"{HOME}/{{rest:path}}", _not_found),
+    _route("POST", f"{HOME}/{{rest:path}}", _not_found),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +64,17 @@ async def test_every_reply_that_a_route_gives_is_documented(standing: Plane) -> 
 
 def _of_authorize() -> set[int]:
     return {status for code, status in STATUS_BY_CODE.items() if code != "not_found"}
+
+
+async def test_every_parameter_in_a_path_is_documented(standing: Plane) -> None:
+    paths = (await document(standing))["paths"]
+    for route in DOCUMENTED:
+        parameters = paths[route.path][route.method.lower()]["parameters"]
+        in_path = [each["name"] for each in parameters if each["in"] == "path"]
+        assert "".join(f"{{{name}}}" for name in in_path) == "".join(
+            re.findall(r"\{[^}]*\}", route.path)
+        )
+        assert all(each["required"] for each in parameters if each["in"] == "path")
 
 
 async def test_references_lead_somewhere(standing: Plane) -> None:
