@@ -96,7 +96,7 @@ REFUSED: Final[list[Any]] = [
 
 
 @pytest.mark.parametrize("value", REFUSED, ids=repr)
-def test_what_json_cannot_carry_exactly_is_refused(value: Any) -> None:
+def test_values_without_an_exact_json_form_are_refused(value: Any) -> None:
     for nested in (value, [value], {"a": [value]}):
         with pytest.raises(ValueError, match=r"."):
             canonical(nested)
@@ -135,7 +135,7 @@ JSON: Final = some.recursive(
 
 @given(JSON)
 @example({"a": 5e-324, "b": [-0.0, 1e21, 1e-7]})
-def test_it_says_the_same_and_saying_it_again_changes_nothing(value: Any) -> None:
+def test_canonical_form_keeps_the_value_and_is_idempotent(value: Any) -> None:
     once = canonical(value)
     assert json.loads(once, parse_int=exact) == value
     assert canonical(json.loads(once)) == once

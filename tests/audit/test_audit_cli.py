@@ -111,7 +111,7 @@ def test_tail_shows_one_line_for_each_record(operator: Mapping[str, str]) -> Non
     assert [entry["row"]["seq"] for entry in entries] == numbers
 
 
-def test_tail_goes_on_with_what_comes(operator: Mapping[str, str], guard: AuthGuard) -> None:
+def test_tail_follows_new_records(operator: Mapping[str, str], guard: AuthGuard) -> None:
     command = [sys.executable, "-m", "nomos", "audit", "tail", "-f", "-n", "1"]
     process = subprocess.Popen(
         command, env=os.environ | operator, stdout=subprocess.PIPE, text=True
@@ -130,7 +130,7 @@ def test_tail_goes_on_with_what_comes(operator: Mapping[str, str], guard: AuthGu
     assert process.returncode == 0
 
 
-def test_tail_asks_again_and_again(
+def test_tail_polls_until_interrupted(
     operator: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = iter([None, None])
@@ -144,7 +144,7 @@ def test_tail_asks_again_and_again(
     assert next(waits, "asked twice") == "asked twice"
 
 
-def test_a_tree_goes_from_the_question_to_the_outcome(operator: Mapping[str, str]) -> None:
+def test_a_tree_has_all_records_from_question_to_outcome(operator: Mapping[str, str]) -> None:
     rows = [json.loads(line)["row"] for line in good("tail", "--json", env=operator).splitlines()]
     question = next(row for row in rows if row.get("decision") == "requires_step_up")
     lines = good("tree", question["id"], env=operator).splitlines()
@@ -163,7 +163,7 @@ def test_a_tree_goes_from_the_question_to_the_outcome(operator: Mapping[str, str
 KINDS: Final = ("decision", "approval", "call", "policy", "app", "key", "session", "revocation")
 
 
-def test_a_receipt_is_shown_and_proved(operator: Mapping[str, str], link: object) -> None:
+def test_a_receipt_is_shown_and_verified(operator: Mapping[str, str], link: object) -> None:
     row = json.loads(good("tail", "--json", "-n", "1", env=operator))["row"]
     shown = nomos("receipt", row["id"], "--issuer", issuer(operator), env=operator)
     assert shown.exit_code == 0, shown.output
@@ -210,7 +210,7 @@ def test_an_export_is_verified_with_a_kept_checkpoint(
     assert nomos("verify", str(file), *known, "--checkpoint", str(pin)).exit_code == 0
 
 
-def test_verify_tells_right_wrong_and_cut_by_its_status(export: Export, tmp_path: Path) -> None:
+def test_verify_exits_0_if_ok_1_if_wrong_2_if_incomplete(export: Export, tmp_path: Path) -> None:
     file = tmp_path / "audit.ndjson"
     known = ["--issuer", export.first_issuer]
     changed = export.lines[3].replace(b'"acme"', b'"evil"')
@@ -239,13 +239,13 @@ def test_verify_tells_right_wrong_and_cut_by_its_status(export: Export, tmp_path
         (["-", "--issuer", "did:key:z6Mk" + "a" * 44], "it is empty"),
     ],
 )
-def test_what_cannot_be_read_has_a_status_of_its_own(args: list[str], said: str) -> None:
+def test_an_unreadable_file_exits_with_2(args: list[str], said: str) -> None:
     result = nomos("verify", *args)
     assert result.exit_code == 2
     assert said in result.output
 
 
-def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_checkpoint_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "pin"
     for content in (b"", b"hello", b"{}", b'{"checkpoint": 1}', b"{", b"\xff\xff"):
         file.write_bytes(content)
@@ -275,7 +275,7 @@ app()
     assert "ok: 15 rows in order" in done.stdout
 
 
-def test_an_export_that_stops_is_no_file(export: Export, tmp_path: Path) -> None:
+def test_an_interrupted_export_leaves_no_file(export: Export, tmp_path: Path) -> None:
     lines = [line.rstrip(b"\n") for line in export.lines]
     file = tmp_path / "audit.ndjson"
     counts: list[int] = []
@@ -298,7 +298,7 @@ def test_an_export_that_stops_is_no_file(export: Export, tmp_path: Path) -> None
 # How it looks
 
 
-def test_what_a_record_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_of_a_record_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     row = {
         "id": "evt_1",
         "tenant": "t",
@@ -316,7 +316,7 @@ def test_what_a_record_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixt
     assert "..." in text
 
 
-def test_in_a_terminal_a_tree_keeps_to_its_width() -> None:
+def test_a_tree_fits_the_width_of_the_terminal() -> None:
     rows = [
         {"id": "evt_1", "tenant": "t", "kind": "decision", "seq": 1, "at": 0, "decision": "allow"},
         {"id": "evt_2", "tenant": "t", "kind": "call", "seq": 2, "at": 0, "parent": "evt_1"}

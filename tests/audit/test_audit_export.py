@@ -18,7 +18,7 @@ from nomos.audit.findings import AuditFinding, Kind, Report
 HEADER = {"type": "header", "v": 1, "tenant": "t", "issuer": "d", "keys": [], "first": 1, "at": "n"}
 
 
-def test_what_is_written_is_read() -> None:
+def test_written_lines_are_read_back() -> None:
     writer = ExportWriter()
     header = Header("acme", "did:key:z", [{"row": {}}], "now")
     first = chained({"id": "evt_1", "text": 'a "quote", é, \U0001f600'}, "acme", Head())
@@ -55,13 +55,13 @@ def test_what_is_written_is_read() -> None:
         {"more": 1},
     ],
 )
-def test_a_header_is_what_it_says(change: dict[str, Any]) -> None:
+def test_a_changed_header_is_malformed(change: dict[str, Any]) -> None:
     assert isinstance(read(encoded(HEADER)), Header)
     with pytest.raises(MalformedLine):
         read(encoded({**HEADER, **change}))
 
 
-def test_a_report_says_the_same_to_machines() -> None:
+def test_a_report_has_all_its_fields_as_json() -> None:
     finding = AuditFinding("cut", "gone", 9, 4, 5)
     report = Report("wrong", "gone", rows=3, finding=finding)
     assert report.as_json() == {
@@ -78,6 +78,6 @@ def test_a_report_says_the_same_to_machines() -> None:
     assert (full["tail"], full["pinned"], full["tenant"], full["signer"]) == ("pinned", 7, "t", "d")
 
 
-def test_every_finding_is_explained_to_people() -> None:
+def test_every_kind_of_finding_is_documented() -> None:
     page = (Path(nomos.__file__).parent.parent / "docs" / "audit.md").read_text()
     assert [kind for kind in get_args(Kind) if f"`{kind}`" not in page] == []

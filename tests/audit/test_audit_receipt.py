@@ -44,7 +44,7 @@ def code(export: Export, reply: Any, issuer: str | None = None) -> str:
     return refused.value.code
 
 
-def test_a_receipt_of_each_kind_is_proved_to_who_knows_any_key(
+def test_a_receipt_of_each_kind_is_verified_from_any_known_key(
     export: Export, replies: list[Json]
 ) -> None:
     assert len(replies) == 8
@@ -74,7 +74,7 @@ def test_no_member_of_a_receipt_can_be_changed(export: Export, replies: list[Jso
     assert count > 100
 
 
-def test_its_checkpoint_must_be_over_exactly_it(export: Export, replies: list[Json]) -> None:
+def test_its_checkpoint_must_cover_exactly_its_row(export: Export, replies: list[Json]) -> None:
     reply, other = replies[0], replies[1]
     seq, row_hash = reply["row"]["seq"], reply["hash"]
     head, payload, signature = reply["checkpoint"].split(".")
@@ -92,7 +92,7 @@ def test_its_checkpoint_must_be_over_exactly_it(export: Export, replies: list[Js
         assert code(export, {**reply, "checkpoint": token}) == expected
 
 
-def test_who_signs_must_be_known(export: Export, replies: list[Json]) -> None:
+def test_a_receipt_of_an_unknown_issuer_is_refused(export: Export, replies: list[Json]) -> None:
     reply = replies[0]
     assert code(export, reply, export.stranger) == "unknown_issuer"
     assert code(export, reply, "did:key:nobody") == "unknown_issuer"
@@ -105,7 +105,7 @@ def test_who_signs_must_be_known(export: Export, replies: list[Json]) -> None:
     assert code(export, {**reply, "checkpoint": old}, export.issuer) == "untrusted_issuer"
 
 
-def test_a_broken_key_log_is_named(export: Export, replies: list[Json]) -> None:
+def test_a_broken_key_log_is_reported(export: Export, replies: list[Json]) -> None:
     reply = copy.deepcopy(replies[0])
     reply["keys"][1]["row"]["at"] += 1
     assert code(export, reply) == "key_log"
@@ -130,17 +130,17 @@ def test_a_broken_key_log_is_named(export: Export, replies: list[Json]) -> None:
         },
     ],
 )
-def test_what_is_no_receipt_is_said_to_be_none(export: Export, reply: Json) -> None:
+def test_text_that_is_no_receipt_is_reported_as_such(export: Export, reply: Json) -> None:
     assert code(export, reply) in ("malformed", "unknown_version")
 
 
-def test_a_receipt_of_a_newer_version_is_not_judged(export: Export, replies: list[Json]) -> None:
+def test_a_receipt_of_a_newer_version_is_not_verified(export: Export, replies: list[Json]) -> None:
     reply = replies[0]
     with pytest.raises(InvalidReceipt, match=r"another version.*reads 1.*newer nomos"):
         check(export, {**reply, "row": {**reply["row"], "v": 2}})
 
 
-def test_a_version_that_could_not_be_shown_is_not_judged(
+def test_a_version_that_cannot_be_printed_is_not_verified(
     export: Export, replies: list[Json]
 ) -> None:
     deep: Any = []

@@ -34,7 +34,7 @@ def test_every_tampering_is_found_with_the_right_row(export: Export) -> None:
     assert len(kinds) >= 18
 
 
-def test_what_was_not_tampered_with_is_in_order(export: Export) -> None:
+def test_an_unchanged_export_is_ok(export: Export) -> None:
     for issuer in (export.first_issuer, export.issuer):
         report = export.verify(export.lines, issuer=issuer)
         assert (report.state, report.rows, report.signed) == ("ok", 15, 15)

@@ -47,7 +47,7 @@ def test_children_keep_their_order_and_trees_stay_apart() -> None:
     assert shape(records) == [("a", ["c", "e"]), ("c", []), ("e", []), ("b", ["d"]), ("d", [])]
 
 
-def test_a_parent_that_is_not_there_or_comes_later_is_none() -> None:
+def test_a_missing_or_later_parent_is_ignored() -> None:
     assert shape([record("a", "gone"), record("b", "c"), record("c", "b")]) == [
         ("a", []),
         ("b", ["c"]),

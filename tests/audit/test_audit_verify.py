@@ -43,11 +43,11 @@ def test_a_file_cut_within_any_line_is_incomplete(export: Export) -> None:
         assert report.rows <= whole[:size].count(b'"type":"row"')
 
 
-def test_a_missing_newline_at_the_very_end_is_no_harm(export: Export) -> None:
+def test_a_missing_newline_at_the_end_is_accepted(export: Export) -> None:
     assert export.verify([*export.lines[:-1], export.lines[-1].rstrip(b"\n")]).ok
 
 
-def test_what_is_cut_and_tampered_with_is_tampered_with(export: Export) -> None:
+def test_a_cut_and_changed_file_is_reported_as_changed(export: Export) -> None:
     second = export.of("row")[1]
     row = export.json(second)
     lines = swap(export, second, {**row, "row": {**row["row"], "at": 1}})[: second + 3]
@@ -76,7 +76,7 @@ def test_a_missing_row_is_looked_for_past_lines_that_cannot_be_read(export: Expo
         (b"x" * (MAX_LINE + 10) + b"\n", "unreadable"),
     ],
 )
-def test_what_is_no_export_is_said_to_be_none(content: bytes, state: str) -> None:
+def test_a_file_that_is_no_export_is_reported_as_such(content: bytes, state: str) -> None:
     lines = read_lines(io.BytesIO(content).readline)
     report = verify(lines, "did:key:z", refusing)
     assert (report.state, report.rows, report.finding) == (state, 0, None)
@@ -106,7 +106,7 @@ def test_no_byte_can_be_changed(export: Export, data: some.DataObject) -> None:
 # What the reader knows
 
 
-def test_an_issuer_that_the_log_is_not_of_is_unknown(export: Export) -> None:
+def test_an_issuer_outside_of_the_key_log_is_unknown(export: Export) -> None:
     report = export.verify(export.lines, issuer=export.stranger)
     assert report.state == "wrong"
     assert report.finding is not None
@@ -114,7 +114,7 @@ def test_an_issuer_that_the_log_is_not_of_is_unknown(export: Export) -> None:
     assert export.stranger in report.message
 
 
-def test_rows_that_only_an_older_key_signed_are_not_proved_to_who_knows_the_new(
+def test_rows_signed_only_by_an_older_key_are_not_proven_from_a_newer_one(
     export: Export,
 ) -> None:
     """Anyone can make a key and let it name a known one as its successor."""
@@ -185,7 +185,7 @@ def test_a_replaced_key_cannot_end_an_export(export: Export) -> None:
         assert not export.verify(lines, issuer=export.issuer).ok
 
 
-def test_what_earlier_keys_signed_does_not_narrow_down_where_a_change_is(export: Export) -> None:
+def test_checkpoints_of_earlier_keys_do_not_locate_a_change(export: Export) -> None:
     first, *_, last = export.of("row")
     changed = fitted({**export.json(first)["row"], "purpose": "another"})
     lines = rechained([export.lines[0], changed, *export.lines[first + 1 :]], 1)
@@ -206,7 +206,7 @@ def test_what_earlier_keys_signed_does_not_narrow_down_where_a_change_is(export:
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "x" * 5000, "\ud800", "é.b.c"])
-def test_a_pinned_checkpoint_that_is_none_cannot_be_used(export: Export, token: str) -> None:
+def test_an_invalid_pinned_checkpoint_is_refused(export: Export, token: str) -> None:
     report = export.verify(export.lines, pin=token)
     assert (report.state, report.finding) == ("unreadable", None)
     assert "the pinned checkpoint cannot be used" in report.message
@@ -228,7 +228,7 @@ def test_a_pinned_checkpoint_by_another_key_does_not_fit_the_file(export: Export
 
 
 @pytest.mark.parametrize("other", [{"log": "keys"}, {"tenant": "other"}])
-def test_a_pinned_checkpoint_of_something_else_is_named(
+def test_a_pinned_checkpoint_of_another_log_is_reported(
     export: Export, other: dict[str, Any]
 ) -> None:
     said = export.said(export.pin)
@@ -254,7 +254,7 @@ def test_a_pinned_checkpoint_may_be_over_any_row(export: Export) -> None:
         assert (report.finding.first, report.finding.last) == (1, seq)
 
 
-def test_a_pinned_checkpoint_of_later_names_the_rows_that_are_missing(export: Export) -> None:
+def test_a_pinned_checkpoint_of_a_later_row_reports_the_missing_rows(export: Export) -> None:
     report = export.verify(export.lines, pin=export.sign(export.issuer, 20, "a" * 64))
     assert report.finding is not None
     assert (report.finding.kind, report.finding.first, report.finding.last) == ("cut", 16, 20)
@@ -263,13 +263,13 @@ def test_a_pinned_checkpoint_of_later_names_the_rows_that_are_missing(export: Ex
 # Logs made by hand
 
 
-def test_an_empty_log_is_in_order(export: Export) -> None:
+def test_an_empty_signed_log_is_ok(export: Export) -> None:
     report = by_hand(export, [])
     assert (report.state, report.rows) == ("ok", 0)
     assert "0 rows" in report.message
 
 
-def test_an_empty_log_that_nobody_signed_is_not(export: Export) -> None:
+def test_an_empty_unsigned_log_is_wrong(export: Export) -> None:
     writer = ExportWriter()
     lines = [writer.header(header(export)), writer.end()]
     report = export.verify(lines, issuer=export.issuer)
@@ -282,11 +282,11 @@ def test_members_that_a_newer_server_adds_are_held_by_the_hash(export: Export) -
     assert by_hand(export, rows).ok
 
 
-def test_a_row_without_a_time_is_in_order(export: Export) -> None:
+def test_a_row_without_a_time_is_ok(export: Export) -> None:
     assert by_hand(export, [{"at": "noon"}, {"id": "x"}]).ok
 
 
-def test_a_row_of_another_version_is_not_judged(export: Export) -> None:
+def test_a_row_of_another_version_is_not_verified(export: Export) -> None:
     row = {"v": 2, "tenant": "default", "seq": 1, "prev_hash": "0" * 64}
     report = export.verify(
         [header(export).line(), fitted(row), fitted({**row, "seq": 2})], issuer=export.issuer
@@ -295,13 +295,13 @@ def test_a_row_of_another_version_is_not_judged(export: Export) -> None:
     assert "row 1 is of version 2" in report.message
 
 
-def test_one_row_is_one_row(export: Export) -> None:
+def test_a_message_about_one_row_is_in_the_singular(export: Export) -> None:
     assert by_hand(export, [{"at": NOW * 1000}]).message.startswith("1 row in order")
     lines = made(export, [{"at": NOW * 1000}])
     assert "1 row up to there is" in export.verify(lines[:2], issuer=export.issuer).message
 
 
-def test_a_single_row_that_its_checkpoint_denies_is_named_alone(export: Export) -> None:
+def test_a_single_row_that_contradicts_its_checkpoint_is_reported(export: Export) -> None:
     lines = made(export, [{"at": NOW * 1000}])
     row = json.loads(lines[1])["row"]
     changed = [lines[0], fitted({**row, "at": 1}), *lines[2:]]
@@ -313,7 +313,7 @@ def test_a_single_row_that_its_checkpoint_denies_is_named_alone(export: Export) 
 # Clocks
 
 
-def test_clocks_that_disagree_are_named_and_nothing_else(export: Export) -> None:
+def test_clocks_that_differ_are_a_warning_only(export: Export) -> None:
     late = (NOW + TOLERANCE_SECONDS + 5) * 1000
     report = by_hand(export, [{"at": late}])
     assert report.ok
@@ -322,7 +322,7 @@ def test_clocks_that_disagree_are_named_and_nothing_else(export: Export) -> None
     assert "clocks disagree" in report.warnings[0]
 
 
-def test_rows_may_be_a_little_out_of_time(export: Export) -> None:
+def test_rows_may_be_slightly_out_of_order_in_time(export: Export) -> None:
     near = NOW * 1000
     assert by_hand(export, [{"at": near}, {"at": near - 59_000}]).warnings == ()
     report = by_hand(export, [{"at": near}, {"at": near - 3_600_000}])
@@ -393,7 +393,7 @@ def by_hand(export: Export, rows: Sequence[dict[str, Any]]) -> Report:
     return export.verify(made(export, rows), issuer=export.issuer)
 
 
-def test_the_nonce_is_the_hash_of_what_came_before(export: Export) -> None:
+def test_the_nonce_is_the_hash_of_the_row_before(export: Export) -> None:
     final = export.of("checkpoint")[-1]
     said = export.said(export.json(final)["token"])
     assert said.nonce == hashlib.sha256(b"".join(export.lines[:final])).hexdigest()
@@ -404,7 +404,7 @@ def test_rows_chained_again_without_change_are_the_same(export: Export) -> None:
     assert [encoded(json.loads(line)) for line in export.lines] == list(export.lines)
 
 
-def test_calls_that_were_counted_are_reported(export: Export) -> None:
+def test_counted_calls_are_reported(export: Export) -> None:
     begin = {"kind": "call", "act": "fold_begin"}
     counts = [{"kind": "call", "act": "fold", "detail": {"count": count}} for count in (900, 7)]
     whole = by_hand(export, [{"kind": "app", "act": "fold"}, begin, *counts])
@@ -416,7 +416,7 @@ def test_calls_that_were_counted_are_reported(export: Export) -> None:
 
 
 @pytest.mark.parametrize("detail", [None, [], {}, {"count": True}, {"count": -1}, {"count": "9"}])
-def test_a_count_that_is_none_counts_nothing(detail: object) -> None:
+def test_an_invalid_count_is_ignored(detail: object) -> None:
     assert counted("fold", detail) == 0
     assert counted("fold_begin", {"count": 3}) == 0
     assert counted("fold", {"count": 3}) == 3

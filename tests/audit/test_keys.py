@@ -76,22 +76,22 @@ def issuer(binary: Path) -> Iterator[Issuer]:
     connection.close()
 
 
-def test_every_key_leads_to_those_after_it(issuer: Issuer) -> None:
+def test_every_key_proves_its_successors(issuer: Issuer) -> None:
     entries = issuer.log()
     for at, did in enumerate(issuer.dids):
         assert issuer.follow(entries, did) == IssuerKeyLog(issuer.dids[at:], issuer.dids[:at])
 
 
-def test_without_a_log_the_known_key_stands_alone(issuer: Issuer) -> None:
+def test_without_a_log_only_the_known_key_is_accepted(issuer: Issuer) -> None:
     assert issuer.follow([], issuer.stranger) == IssuerKeyLog((issuer.stranger,))
 
 
-def test_a_log_of_others_is_told_apart_from_a_broken_one(issuer: Issuer) -> None:
+def test_another_issuers_log_is_unknown_and_not_broken(issuer: Issuer) -> None:
     with pytest.raises(UnknownIssuer, match=f"{issuer.stranger} is not one of them"):
         issuer.follow(issuer.log(), issuer.stranger)
 
 
-def test_a_stranger_cannot_add_a_key(issuer: Issuer) -> None:
+def test_a_key_without_its_predecessors_signature_is_refused(issuer: Issuer) -> None:
     """Not by signing for it, nor by letting it sign for itself or for the key after it."""
     dids = (*issuer.dids, issuer.stranger)
     for forger in (issuer.stranger, issuer.dids[0]):
@@ -107,7 +107,7 @@ def test_the_first_key_signs_for_itself(issuer: Issuer) -> None:
         issuer.follow(issuer.log(by={1: issuer.stranger}), issuer.dids[1])
 
 
-def test_one_key_comes_once(issuer: Issuer) -> None:
+def test_a_repeated_key_is_refused(issuer: Issuer) -> None:
     first, second, *_ = issuer.dids
     with pytest.raises(BrokenKeys, match=r"row 3 .* names a key that an earlier row names"):
         issuer.follow(issuer.log((first, second, first)), first)
@@ -116,7 +116,7 @@ def test_one_key_comes_once(issuer: Issuer) -> None:
 @pytest.mark.parametrize(
     ("log", "tenant", "row"), [("audit", TENANT, 2), ("keys", "other", 2), ("keys", TENANT, 1)]
 )
-def test_the_right_signature_over_something_else(
+def test_a_valid_signature_over_another_row_is_refused(
     issuer: Issuer, log: Log, tenant: str, row: int
 ) -> None:
     entries = issuer.log()
@@ -164,18 +164,18 @@ WRONG: dict[str, Callable[[list[Entry]], object]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_log_that_does_not_hold(issuer: Issuer, name: str) -> None:
+def test_a_malformed_key_log_is_refused(issuer: Issuer, name: str) -> None:
     entries = WRONG[name](copy.deepcopy(issuer.log()))
     with pytest.raises(BrokenKeys, match="key log"):
         issuer.follow(entries, issuer.dids[0])
 
 
-def test_a_cut_log_is_a_log(issuer: Issuer) -> None:
+def test_a_shorter_log_is_valid(issuer: Issuer) -> None:
     """Who cuts the end off hides new keys, and cannot bring in others."""
     assert issuer.follow(issuer.log()[:2], issuer.dids[0]).trusted == issuer.dids[:2]
 
 
-def test_awaited_it_is_the_same_walk(issuer: Issuer) -> None:
+def test_the_async_walk_gives_the_same_keys(issuer: Issuer) -> None:
     check = checking(issuer.signer)
 
     async def awaited(token: str, issuers: Sequence[str]) -> Checkpoint | Refused:

@@ -27,7 +27,7 @@ def tree(swarm: Swarm) -> list[tuple[str, str | None, int]]:
 # Who came from whom
 
 
-def test_each_agent_stands_after_the_one_that_it_came_from() -> None:
+def test_each_agent_is_listed_after_its_parent() -> None:
     log = Log()
     grant = log.grant()
     first = log.link(log.root, A, grant)
@@ -44,7 +44,7 @@ def test_each_agent_stands_after_the_one_that_it_came_from() -> None:
     assert (swarm.first_at, swarm.last_at) == (recorded_at(AT), recorded_at(AT + 3000))
 
 
-def test_an_agent_that_is_handed_more_by_another_stays_where_it_was() -> None:
+def test_a_second_delegation_does_not_move_an_agent() -> None:
     log = Log()
     log.link(log.root, A)
     log.link(log.root, B)
@@ -53,7 +53,7 @@ def test_an_agent_that_is_handed_more_by_another_stays_where_it_was() -> None:
     assert [each.by for each in log.member(A).given] == [log.root, B]
 
 
-def test_what_is_handed_back_makes_no_circle() -> None:
+def test_delegations_back_to_a_parent_make_no_cycle() -> None:
     log = Log()
     log.link(log.root, A)
     log.link(A, B)
@@ -64,7 +64,7 @@ def test_what_is_handed_back_makes_no_circle() -> None:
     assert [each.by for each in log.member(log.root).given] == [B]
 
 
-def test_one_whose_giver_is_not_on_record_stands_beneath_the_root() -> None:
+def test_an_agent_with_an_unrecorded_parent_is_listed_under_the_root() -> None:
     log = Log()
     log.link(A, B)
     log.add("delegation", C, command=LISTING)
@@ -73,7 +73,7 @@ def test_one_whose_giver_is_not_on_record_stands_beneath_the_root() -> None:
     assert log.member(C).given[0].by is None
 
 
-def test_an_agent_that_handed_nothing_on_is_a_family_by_itself() -> None:
+def test_an_agent_without_children_is_a_swarm_of_one() -> None:
     log = Log()
     log.grant()
     assert tree(log.swarm()) == [(log.root, None, 0)]
@@ -84,7 +84,7 @@ def test_an_agent_that_handed_nothing_on_is_a_family_by_itself() -> None:
 # With what
 
 
-def test_what_was_given_is_told_with_its_limits() -> None:
+def test_a_delegation_is_listed_with_its_limits() -> None:
     log = Log()
     grant = log.grant()
     log.link(log.root, A, grant, detail={"pol": [["==", ".args.state", "open"]], "depth": 1})
@@ -101,7 +101,7 @@ def test_what_was_given_is_told_with_its_limits() -> None:
     }
 
 
-def test_of_the_issuers_grants_those_are_listed_that_were_handed_on_or_revoked() -> None:
+def test_delegated_or_revoked_grants_of_the_issuer_are_listed() -> None:
     log = Log()
     handed_on = log.grant()
     revoked = log.grant(command="/filesystem")
@@ -123,7 +123,7 @@ def test_of_the_issuers_grants_those_are_listed_that_were_handed_on_or_revoked()
     assert root.decisions == Counts(allowed=3)
 
 
-def test_what_was_revoked_says_when_by_whom_and_why() -> None:
+def test_a_revoked_delegation_has_time_operator_and_reason() -> None:
     log = Log()
     link = log.link(log.root, A)
     log.link(log.root, B)
@@ -148,7 +148,7 @@ def test_what_was_revoked_says_when_by_whom_and_why() -> None:
 # What each one did
 
 
-def test_deeds_are_counted_and_equal_ones_are_one() -> None:
+def test_equal_actions_are_counted_as_one_line() -> None:
     log = Log()
     log.link(log.root, A)
     for _ in range(3):
@@ -195,13 +195,13 @@ def test_a_call_with_two_records_is_one(ends: list[dict[str, Any]], counted: Cou
     assert log.families().roots_of(intent.id) == (log.root,)
 
 
-def test_an_end_without_its_beginning_counts() -> None:
+def test_an_outcome_without_its_intent_is_counted() -> None:
     log = Log()
     log.call(log.root, id="evt_1_end")
     assert log.member(log.root).calls == Counts(allowed=1)
 
 
-def test_the_latest_of_many_deeds_are_listed_and_the_others_counted() -> None:
+def test_the_latest_actions_are_listed_and_the_others_counted() -> None:
     log = Log()
     for number in (0, 0, *range(1, MAX_ACTIONS + 5)):
         log.call(log.root, "resource_out_of_scope", resource={**APP, "repo": f"r{number}"})
@@ -214,7 +214,7 @@ def test_the_latest_of_many_deeds_are_listed_and_the_others_counted() -> None:
     assert member.calls == Counts(allowed=1, refused=MAX_ACTIONS + 6)
 
 
-def test_whoever_only_ever_sent_chains_that_do_not_hold_is_no_member() -> None:
+def test_an_agent_with_invalid_chains_only_is_no_member() -> None:
     log = Log()
     log.link(log.root, A)
     log.call(THIEF, "chain_invalid")
@@ -231,7 +231,7 @@ def test_whoever_only_ever_sent_chains_that_do_not_hold_is_no_member() -> None:
 # Finding one
 
 
-def test_a_family_is_found_by_its_agents_records_delegations_and_label() -> None:
+def test_a_swarm_is_found_by_agent_record_delegation_and_label() -> None:
     log = Log()
     grant = log.grant(detail={"swarm": "app_1/nightly"})
     link = log.link(log.root, A, grant, detail={"swarm": "app_1/nightly"})
@@ -251,7 +251,7 @@ def test_a_family_is_found_by_its_agents_records_delegations_and_label() -> None
     assert families.swarm(log.root).labels == ["app_1/nightly"]
 
 
-def test_an_agents_own_family_comes_before_those_that_it_joined() -> None:
+def test_an_agents_own_swarm_comes_before_those_that_it_joined() -> None:
     log, other = Log(), Log("other")
     other.records = log.records
     log.link(log.root, A)
@@ -286,11 +286,11 @@ def test_values_of_other_types_count_as_absent() -> None:
         ("soon", 1, "1970-01-01T00:00:00.000Z"),
     ],
 )
-def test_times_are_told_as_the_api_does(at: object, unit: int, told: str) -> None:
+def test_times_have_the_form_of_the_api(at: object, unit: int, told: str) -> None:
     assert recorded_at(at, unit=unit) == told
 
 
-def test_a_summary_says_all_but_the_members() -> None:
+def test_a_summary_has_everything_but_the_members() -> None:
     log = Log()
     log.link(log.root, A)
     swarm = log.swarm()
@@ -300,7 +300,7 @@ def test_a_summary_says_all_but_the_members() -> None:
     assert swarm.summary().as_json() == said
 
 
-def test_a_newer_server_may_say_more() -> None:
+def test_unknown_members_of_a_newer_server_are_ignored() -> None:
     said = Log().swarm().as_json() | {"serverTime": "now", "mood": "good"}
     assert Swarm.model_validate(said).root == did("root")
 

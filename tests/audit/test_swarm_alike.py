@@ -33,7 +33,7 @@ def test_a_hundred_grandchildren_are_three_lines() -> None:
     assert sizes(grouped(log.swarm(), apart=True)) == [1] * 111
 
 
-def test_they_need_not_be_equally_many_nor_have_done_the_same() -> None:
+def test_groups_may_differ_in_size_and_actions() -> None:
     log = Log()
     a, b = many(log, log.root, ["a", "b"], command="/github")
     many(log, a, ["1", "2", "3"])
@@ -42,7 +42,7 @@ def test_they_need_not_be_equally_many_nor_have_done_the_same() -> None:
     assert sizes(grouped(log.swarm())) == [1, 2, 4]
 
 
-def test_what_sets_a_member_apart() -> None:
+def test_a_member_that_differs_is_not_grouped() -> None:
     def refused(log: Log, agent: str) -> None:
         log.call(agent, "resource_out_of_scope")
 
@@ -77,7 +77,7 @@ def test_what_sets_a_member_apart() -> None:
         assert [each.agent for each in top.below[1].members] == [did("a")]
 
 
-def test_those_who_were_refused_the_same_are_alike() -> None:
+def test_agents_with_equal_refusals_are_grouped() -> None:
     log = Log()
     for number, agent in enumerate(many(log, log.root, ["a", "b"])):
         log.call(agent, "resource_out_of_scope", resource={**APP, "repo": f"r{number}"})
@@ -90,7 +90,7 @@ LINKS = some.lists(
 
 
 @given(LINKS, some.booleans())
-def test_every_member_is_in_one_group_beneath_the_one_it_came_from(
+def test_every_member_is_in_one_group_under_its_parent(
     links: list[tuple[int, int, bool]],
     apart: bool,  # noqa: FBT001
 ) -> None:

@@ -114,7 +114,7 @@ def run(answer: Answer, key_file: Path, *words: str) -> tuple[int, str, str]:
         (("apps", "disable", "app_2"), {"id": None}, "nomos apps list"),
     ],
 )
-def test_an_answer_about_something_else_is_not_shown(
+def test_a_reply_about_another_object_is_not_shown(
     words: tuple[str, ...], answer: Answer, look: str, key_file: Path
 ) -> None:
     code, out, said = run(answer, key_file, *words)
@@ -158,7 +158,7 @@ def test_an_answer_about_something_else_is_not_shown(
         (("services", "list"), lambda url: {"services": [SERVICE | {"url": url}]}),
     ],
 )
-def test_an_address_that_nobody_should_open_is_not_shown(
+def test_an_unsafe_url_is_not_shown(
     words: tuple[str, ...], around: Any, url: object, key_file: Path
 ) -> None:
     code, out, said = run(around(url), key_file, *words)
@@ -168,7 +168,7 @@ def test_an_address_that_nobody_should_open_is_not_shown(
     assert "\x1b" not in said
 
 
-def test_answers_about_what_was_asked_are_shown(key_file: Path) -> None:
+def test_a_reply_about_the_requested_object_is_shown(key_file: Path) -> None:
     mine = {"url": "javascript:of-the-agent", "provider": "http"}
     view = QUESTION | {"resource": mine}
     code, out, _ = run(view, key_file, "approvals", "deny", "env_1", "--version", "1", "--json")
@@ -180,7 +180,7 @@ def test_answers_about_what_was_asked_are_shown(key_file: Path) -> None:
     assert (code, json.loads(out)["version"]) == (0, 2)
 
 
-def test_a_swarm_that_is_cut_off_may_lack_the_agent_and_says_so(key_file: Path) -> None:
+def test_a_truncated_swarm_without_the_agent_has_a_note(key_file: Path) -> None:
     log = Log()
     log.link(log.root, DID, log.grant(), command="/github/issue")
     answer = log.families().swarm(log.root, complete=False).as_json()

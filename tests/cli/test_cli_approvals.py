@@ -185,7 +185,7 @@ def test_json_is_the_approval_as_the_api_shows_it(desk: Desk) -> None:
     assert one == view
 
 
-def test_show_holds_everything_in_full_and_marks_what_cannot_be_seen(desk: Desk) -> None:
+def test_show_prints_everything_and_marks_invisible_characters(desk: Desk) -> None:
     ident = desk.ask("show.txt", NASTY, purpose="for the test", context={"ticket": "OPS-1"})
     with terminal(desk, "approvals", "show", ident) as shown:
         assert shown.end() == 0
@@ -208,7 +208,7 @@ def test_the_queue_in_a_terminal_has_each_question_and_its_args(desk: Desk) -> N
         assert part in shown.text
 
 
-def test_approve_shows_everything_asks_and_then_approves(desk: Desk) -> None:
+def test_approve_shows_the_request_and_asks_for_confirmation(desk: Desk) -> None:
     ident = desk.ask("approve.txt")
     with terminal(desk, "approvals", "approve", ident, "--reason", "fine") as shown:
         asked = shown.until("Approve exactly this? [y/N]")
@@ -225,7 +225,7 @@ def test_approve_shows_everything_asks_and_then_approves(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("answer", ["n\r", "\r", "\x03"])
-def test_anything_but_yes_decides_nothing(desk: Desk, answer: str) -> None:
+def test_any_answer_but_yes_decides_nothing(desk: Desk, answer: str) -> None:
     ident = desk.ask(f"no-{ord(answer[0])}.txt")
     with terminal(desk, "approvals", "approve", ident) as shown:
         shown.until("Approve exactly this?")
@@ -235,7 +235,7 @@ def test_anything_but_yes_decides_nothing(desk: Desk, answer: str) -> None:
     assert desk.state(ident) == "pending"
 
 
-def test_without_a_terminal_nothing_is_approved_unless_told_so(desk: Desk) -> None:
+def test_without_a_terminal_approving_needs_yes(desk: Desk) -> None:
     ident = desk.ask("script.txt")
     refused = desk.run("approvals", "approve", ident, stdin="y\n")
     assert refused.returncode == 1
@@ -246,7 +246,7 @@ def test_without_a_terminal_nothing_is_approved_unless_told_so(desk: Desk) -> No
     assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "approved")
 
 
-def test_deny_says_why_and_who_comes_later_learns_who_it_was(desk: Desk) -> None:
+def test_a_denial_has_a_reason_and_later_votes_name_the_operator(desk: Desk) -> None:
     ident = desk.ask("deny.txt")
     assert desk.run("approvals", "deny", ident, "--reason", "not now").returncode == 0
     assert desk.state(ident) == "denied"
@@ -258,7 +258,7 @@ def test_deny_says_why_and_who_comes_later_learns_who_it_was(desk: Desk) -> None
     assert ident not in [view["id"] for view in desk.views()]
 
 
-def test_what_is_not_there_is_said_in_a_sentence(desk: Desk) -> None:
+def test_a_missing_approval_is_reported_in_one_sentence(desk: Desk) -> None:
     for act in (("show",), ("approve", "--yes"), ("deny",)):
         done = desk.run("approvals", act[0], f"env_{'0' * 26}", *act[1:])
         assert done.returncode == 1
@@ -266,7 +266,7 @@ def test_what_is_not_there_is_said_in_a_sentence(desk: Desk) -> None:
         assert "control_plane_url" not in done.stderr
 
 
-def test_watch_in_a_terminal_shows_what_comes_and_ends_with_ctrl_c(desk: Desk) -> None:
+def test_watch_in_a_terminal_shows_new_requests_until_ctrl_c(desk: Desk) -> None:
     for view in desk.views():
         desk.guard.approvals.decide(view["id"], approve=False)
     with terminal(desk, "approvals", "watch") as shown:
@@ -283,7 +283,7 @@ def test_watch_in_a_terminal_shows_what_comes_and_ends_with_ctrl_c(desk: Desk) -
     assert "\x1b[?1049l" in shown.raw  # the screen is as it was
 
 
-def test_watch_in_a_pipe_tells_of_each_change_once(desk: Desk) -> None:
+def test_watch_in_a_pipe_prints_each_change_once(desk: Desk) -> None:
     watching = subprocess.Popen(
         [NOMOS, "approvals", "watch", "--json"],
         stdout=subprocess.PIPE,
@@ -309,13 +309,13 @@ def test_watch_in_a_pipe_tells_of_each_change_once(desk: Desk) -> None:
     assert ident not in rest
 
 
-def test_open_prints_a_link_that_is_nobody_elses(desk: Desk) -> None:
+def test_open_prints_a_new_link_each_time(desk: Desk) -> None:
     one, two = (desk.run("approvals", "open").stdout.strip() for _ in range(2))
     assert re.fullmatch(rf"{desk.guard.control_plane_url}/approvals/login\?token=\w{{60,}}", one)
     assert one != two
 
 
-def test_an_agents_key_or_none_is_told_apart(desk: Desk, tmp_path: Path) -> None:
+def test_an_agents_key_and_a_missing_key_have_different_errors(desk: Desk, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.touch(0o600)
     file.write_text(str(desk.guard.api_key))
@@ -331,7 +331,7 @@ def test_an_agents_key_or_none_is_told_apart(desk: Desk, tmp_path: Path) -> None
     del desk.environ["NOMOS_OPERATOR_KEY"]
 
 
-def test_a_server_that_is_not_there_is_named(desk: Desk) -> None:
+def test_an_unreachable_server_is_named(desk: Desk) -> None:
     done = desk.run("approvals", "list", "--control-url", "http://127.0.0.1:1")
     assert done.returncode == 1
     assert "http://127.0.0.1:1 cannot be reached" in done.stderr
@@ -380,13 +380,15 @@ def view(**changes: Any) -> dict[str, Any]:
         (-30, "expired 30 s ago", "dim"),
     ],
 )
-def test_the_colour_of_time_means_something(seconds: int, text: str, style: str) -> None:
+def test_the_style_of_the_remaining_time_shows_its_urgency(
+    seconds: int, text: str, style: str
+) -> None:
     now = datetime(2027, 1, 15, 8, tzinfo=UTC) - timedelta(seconds=seconds)
     left = approval_view.time_left(view(), now)
     assert (left.plain, str(left.style)) == (text, style)
 
 
-def test_text_that_pretends_to_be_something_else_is_quoted_or_marked() -> None:
+def test_deceptive_text_is_quoted_or_marked() -> None:
     shown = {
         text: next(iter(approval_view.value(text))).plain for text in ("5", "true", " a", "", "a")
     }
@@ -394,7 +396,7 @@ def test_text_that_pretends_to_be_something_else_is_quoted_or_marked() -> None:
     assert visible_text.shown("a\u00a0b\u2028c").plain == "aU+00A0bU+2028c"
 
 
-def test_folding_loses_nothing_and_every_piece_fits() -> None:
+def test_folded_lines_keep_all_text_and_fit_the_width() -> None:
     text = Text("漢字" * 40 + "abc" * 30)
     pieces = approval_view.folded(text, 30)
     assert all(cell_len(piece.plain) <= 30 for piece in pieces)
@@ -408,7 +410,7 @@ def test_a_name_cannot_add_a_column_to_a_line() -> None:
     assert "\n" not in approval_view.line(odd)
 
 
-def test_the_service_at_which_a_call_may_be_made_is_shown_wherever_its_command_is() -> None:
+def test_the_service_is_shown_beside_every_command() -> None:
     asked = view(audience="did:key:zService\t", args={})
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
     assert "service did:key:zServiceU+0009" in drawn(approval_view.queue([asked], now, 80))
@@ -417,7 +419,7 @@ def test_the_service_at_which_a_call_may_be_made_is_shown_wherever_its_command_i
     assert approval_view.line(view(args={})).split("\t")[8] == ""
 
 
-def test_constraints_are_shown_wherever_the_args_are() -> None:
+def test_constraints_are_shown_beside_the_args() -> None:
     held = ['state is "open"', "n is at most 5"]
     asked = view(argsBound=False, constraints=held)
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
@@ -442,7 +444,7 @@ def drawn(what: Any) -> str:
     return console.export_text()
 
 
-def test_letters_that_look_like_others_are_spelled_out() -> None:
+def test_confusable_letters_are_spelled_out() -> None:
     def lines(name: str, value: Any) -> list[str]:
         return [text.plain for text in approval_view.members({name: value})]
 
@@ -462,7 +464,7 @@ def test_letters_that_look_like_others_are_spelled_out() -> None:
     assert lines("t\u0435xt", "a\nb")[-1] == r'Name in ASCII "t\u0435xt"'
 
 
-def test_a_hash_in_place_of_a_text_is_told() -> None:
+def test_a_hash_in_place_of_a_text_has_a_warning() -> None:
     sent = {"sha256": "0" * 64}
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
     asked = view(args={"content": sent}, bound={"content": sent})

@@ -74,7 +74,7 @@ def operator(folder: Path, *args: str, **environ: str) -> subprocess.CompletedPr
     )
 
 
-def test_the_operators_key_is_kept_for_its_owner_alone_and_stays_the_same(tmp_path: Path) -> None:
+def test_the_operators_key_is_private_and_kept_across_restarts(tmp_path: Path) -> None:
     file = tmp_path / "data" / "operator-api-key"
     with dev(tmp_path) as (_, said):
         key = file.read_text()
@@ -94,7 +94,7 @@ def test_the_operators_key_is_kept_for_its_owner_alone_and_stays_the_same(tmp_pa
     assert key.strip() not in said
 
 
-def test_policies_in_the_folder_that_agents_write_to_are_refused(tmp_path: Path) -> None:
+def test_policies_inside_the_workspace_are_refused(tmp_path: Path) -> None:
     (tmp_path / "p.cedar").write_text(POLICIES)
     ports = ("--control-port", "0", "--pdp-port", "0")
     for where in (("--workspace", "."), ("--data", "data")):
@@ -115,7 +115,7 @@ def test_the_key_of_nomos_dev_is_found_beside_it_and_sent_to_no_other_machine(
     assert "no operator API key was found" in away.stderr
 
 
-def test_a_key_that_was_rotated_is_not_used_and_not_replaced_in_silence(tmp_path: Path) -> None:
+def test_a_rotated_key_is_not_used_and_its_replacement_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "data" / "operator-api-key"
     with dev(tmp_path) as (_, said):
         ident = file.read_text().removeprefix("nomos_").rsplit("_", 1)[0]
@@ -130,7 +130,7 @@ def test_a_key_that_was_rotated_is_not_used_and_not_replaced_in_silence(tmp_path
         assert "Nomos is running" in said
 
 
-def test_after_kill_9_the_webhook_is_told_by_the_next_server(tmp_path: Path) -> None:
+def test_the_next_server_sends_the_webhooks_of_a_killed_one(tmp_path: Path) -> None:
     with socket.socket() as taken:  # bound and not listening: nothing can be delivered yet
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -160,7 +160,7 @@ def test_after_kill_9_the_webhook_is_told_by_the_next_server(tmp_path: Path) -> 
     assert event.approval["state"] == "pending"
 
 
-def test_a_webhook_in_the_open_stops_the_server_before_it_starts(tmp_path: Path) -> None:
+def test_a_webhook_over_plain_http_is_refused_at_start(tmp_path: Path) -> None:
     with dev(
         tmp_path, NOMOS_WEBHOOK_URL="http://hooks.example.com", NOMOS_WEBHOOK_SECRET=SECRET
     ) as (running, said):
@@ -178,9 +178,7 @@ def test_a_webhook_in_the_open_stops_the_server_before_it_starts(tmp_path: Path)
         (400_000, "the disk cannot be read or written: check it and its free space"),
     ],
 )
-def test_a_disk_that_takes_no_more_at_the_start_is_named(
-    tmp_path: Path, size: int, said: str
-) -> None:
+def test_a_full_disk_at_start_is_reported(tmp_path: Path, size: int, said: str) -> None:
     """A limit on the size of files fails each write as a full disk does, at a known place."""
     done = subprocess.run(
         [INSTALLED, "dev", "--data", tmp_path / "data", "--control-port", "0", "--pdp-port", "0"],

@@ -54,7 +54,7 @@ def written(
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_verdict_is_the_same_in_any_encoding(name: str, encoding: str) -> None:
+def test_a_decision_is_the_same_in_every_encoding(name: str, encoding: str) -> None:
     args, stdin, status, part = SHOWN[name]
     code, text = written(encoding, *args, stdin=stdin)
     assert code == status, text
@@ -81,7 +81,7 @@ def test_every_command_prints_in_ascii(args: tuple[str, ...]) -> None:
     assert text.strip()
 
 
-def test_what_a_policy_says_is_spelled_out(tmp_path: Path) -> None:
+def test_text_of_a_policy_is_escaped_in_ascii(tmp_path: Path) -> None:
     file = tmp_path / "policy.cedar"
     file.write_text(POLICY, encoding="utf-8")
     question = ("--command", "/filesystem/file/read", "--resource", '{"path": "ä"}')
@@ -113,7 +113,7 @@ def test_marks_have_plain_replacements(
     assert stream.read() == plain
 
 
-def test_streams_that_are_no_files_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_that_are_no_files_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(sys, "stderr", None)

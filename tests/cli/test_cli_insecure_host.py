@@ -38,7 +38,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
     ids=" ".join,
 )
-def test_plain_http_goes_to_hosts_that_are_named(words: list[str], options: list[str]) -> None:
+def test_plain_http_is_used_for_named_hosts_only(words: list[str], options: list[str]) -> None:
     refused = CliRunner().invoke(app, [*words, *options])
     assert refused.exit_code == 1
     assert "is plain http to control.invalid" in refused.stderr
@@ -50,7 +50,9 @@ def test_plain_http_goes_to_hosts_that_are_named(words: list[str], options: list
     assert "is plain http to control.invalid" in again.stderr
 
 
-def test_the_variable_is_obeyed(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_names_insecure_hosts(
+    options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(INSECURE_HOSTS, "control.invalid")
     done = CliRunner().invoke(app, ["services", "list", *options])
     assert "plain http" not in done.stderr

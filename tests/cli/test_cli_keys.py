@@ -82,7 +82,7 @@ def test_as_json_each_line_is_an_entry_of_the_key_log(environ: dict[str, str]) -
     assert all(entry["checkpoint"].count(".") == 2 for entry in entries)
 
 
-def test_for_people_it_is_a_table(environ: dict[str, str]) -> None:
+def test_a_terminal_gets_a_table(environ: dict[str, str]) -> None:
     shown = in_a_terminal(environ, "rotate")
     assert "Back it up" in shown
     for word in ("state", "since", "active", "min left", "did:key:z6Mk"):
@@ -91,7 +91,7 @@ def test_for_people_it_is_a_table(environ: dict[str, str]) -> None:
     assert "Back it up" not in in_a_terminal(environ, "list")
 
 
-def test_without_a_server_it_says_so(environ: dict[str, str]) -> None:
+def test_an_unreachable_server_is_reported(environ: dict[str, str]) -> None:
     done = keys({**environ, "NOMOS_CONTROL_URL": "http://127.0.0.1:1"}, "rotate")
     assert (done.returncode, done.stdout) == (1, "")
     assert "cannot be reached" in done.stderr

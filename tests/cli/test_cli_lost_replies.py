@@ -67,7 +67,7 @@ def test_the_new_key_is_shown_although_the_first_reply_was_lost(
     assert derived_key.is_random(first)
 
 
-def test_an_operator_learns_the_own_new_key_although_the_old_one_is_void(key_file: Path) -> None:
+def test_an_operators_own_new_key_is_shown_although_the_old_one_is_void(key_file: Path) -> None:
     seen: list[bytes] = []
 
     def answer(peer: Peer, request: bytes) -> None:
@@ -99,7 +99,7 @@ SHOWN = ("--version", "a" * 64)
         (("revoke", "env_1"), "nomos audit tail"),
     ],
 )
-def test_what_may_have_been_done_is_said_with_how_to_look(
+def test_an_unknown_outcome_is_reported_with_a_command_to_check(
     words: tuple[str, ...], look: str, key_file: Path
 ) -> None:
     seen: list[bytes] = []

@@ -81,7 +81,7 @@ def kept(folder: Path, name: str, text: str = KEY, mode: int = 0o600) -> Path:
     return file
 
 
-def test_the_option_wins_then_the_file_then_the_variable_then_nomos_dev(
+def test_the_key_comes_from_option_file_variable_or_nomos_dev_in_this_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -119,7 +119,7 @@ def test_a_file_that_others_can_read_or_that_holds_no_key_is_refused(
     assert KEY not in str(refused.value)
 
 
-def test_a_key_file_is_a_file_that_is_there(tmp_path: Path) -> None:
+def test_a_missing_key_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone"):
         with pytest.raises(ConfigurationError, match=str(path)):
             find_key(HERE, path, {})
@@ -135,11 +135,11 @@ def test_a_key_file_is_a_file_that_is_there(tmp_path: Path) -> None:
         ("https://10.0.0.1", False),
     ],
 )
-def test_this_machine_is_known_by_its_names(url: str, here: bool) -> None:  # noqa: FBT001
+def test_names_of_this_machine_are_recognized(url: str, here: bool) -> None:  # noqa: FBT001
     assert is_loopback(url) is here
 
 
-def test_lines_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_lines_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(lambda h: lines(h, b'{"a":', b"1}\n", b"\n{}", b"\nhalf")) as url:
         assert list(client(url).lines("/x", since=1, until=None)) == [
             b'{"a":1}',
@@ -155,7 +155,7 @@ def test_lines_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) 
         list(client(url).lines("/x"))
 
 
-def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
+def test_an_incomplete_reply_is_an_error() -> None:
     with (
         serving(lambda h: lines(h, b"one\n", length=100)) as url,
         pytest.raises(Unreachable, match="--control-url"),
@@ -163,7 +163,7 @@ def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
         list(client(url).lines("/x"))
 
 
-def test_a_refused_stream_is_the_refusal() -> None:
+def test_a_stream_that_is_refused_raises_the_refusal() -> None:
     body = b'{"error": "there is nothing here", "error_code": "not_found", "request_id": "r"}'
     with serving(lambda h: reply(h, body, status=404)) as url:
         with pytest.raises(NotFound) as refused:
@@ -173,7 +173,7 @@ def test_a_refused_stream_is_the_refusal() -> None:
             client(url).get("/x")
 
 
-def test_errors_say_where_the_key_came_from_and_never_what_it_is() -> None:
+def test_errors_name_the_source_of_the_key_without_the_key() -> None:
     body = b'{"error": "no", "error_code": "invalid_api_key", "request_id": "r"}'
     with serving(lambda h: reply(h, body, status=401)) as url:
         with pytest.raises(AuthenticationError, match="NOMOS_OPERATOR_KEY") as refused:
@@ -183,7 +183,7 @@ def test_errors_say_where_the_key_came_from_and_never_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (404, b"<html>"), (302, b"")])
-def test_what_is_no_control_plane_is_called_that(status: int, body: bytes) -> None:
+def test_a_url_of_another_server_is_reported(status: int, body: bytes) -> None:
     with (
         serving(lambda h: reply(h, body, status=status)) as url,
         pytest.raises(NomosError, match="the URL of a control plane"),
@@ -191,7 +191,7 @@ def test_what_is_no_control_plane_is_called_that(status: int, body: bytes) -> No
         client(url).get("/x")
 
 
-def test_what_somebody_typed_stays_one_part_of_the_path() -> None:
+def test_an_id_is_escaped_to_one_path_segment() -> None:
     asked = []
 
     def answer(handler: BaseHTTPRequestHandler) -> None:

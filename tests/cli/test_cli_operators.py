@@ -76,7 +76,7 @@ def rotated(data: Path, ident: str) -> None:
     asyncio.run(work())
 
 
-def test_an_account_counts_as_its_maker_until_it_is_confirmed_here(data: Path) -> None:
+def test_an_account_counts_as_its_owner_until_it_is_confirmed_here(data: Path) -> None:
     before = listed(data)
     olga, root = before["olga"], before["root"]
     assert set(before) == {"olga", "root"}
@@ -95,7 +95,7 @@ def test_an_account_counts_as_its_maker_until_it_is_confirmed_here(data: Path) -
     assert plain[1].split("\t")[:2] == [olga["id"], "confirmed"]
 
 
-def test_what_cannot_be_confirmed(data: Path) -> None:
+def test_accounts_that_cannot_be_confirmed_are_refused(data: Path) -> None:
     root = listed(data)["root"]["id"]
     for ident, why in ((root, "nothing to confirm"), ("app_0", "nomos operators list")):
         result = run("confirm", ident, "--data", str(data))
@@ -103,7 +103,7 @@ def test_what_cannot_be_confirmed(data: Path) -> None:
         assert why in result.output
 
 
-def test_the_way_back_in(data: Path) -> None:
+def test_a_locked_out_operator_gets_a_new_key_on_the_server(data: Path) -> None:
     result = run("create", "Ada", "--data", str(data))
     assert result.exit_code == 0, result.output
     key = result.stdout.strip().splitlines()[-1]
@@ -124,7 +124,7 @@ def test_the_way_back_in(data: Path) -> None:
     assert made["covers"] == ["lead"]
 
 
-def test_accounts_that_a_disabled_operator_left_are_named(data: Path) -> None:
+def test_remaining_accounts_of_a_disabled_operator_are_listed(data: Path) -> None:
     root = listed(data)["root"]["id"]
     assert listed(data)["root"]["leftApps"] == []
     assert run("list", "--data", str(data)).stderr == ""
@@ -147,7 +147,7 @@ def test_accounts_that_a_disabled_operator_left_are_named(data: Path) -> None:
     assert {app["name"] for app in listed(data)["root"]["leftApps"]} == {"olga", "bot"}
 
 
-def test_a_database_of_another_version_is_left_alone(data: Path) -> None:
+def test_a_database_of_another_version_is_not_changed(data: Path) -> None:
     async def changed() -> None:
         import sqlalchemy as sa
 
@@ -162,7 +162,7 @@ def test_a_database_of_another_version_is_left_alone(data: Path) -> None:
     assert "Start the server with it first" in " ".join(result.output.split())
 
 
-def test_a_folder_without_a_server_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_without_a_server_is_not_changed(tmp_path: Path) -> None:
     for command in (("list",), ("confirm", "app_0"), ("create", "x")):
         result = run(*command, "--data", str(tmp_path))
         assert result.exit_code != 0

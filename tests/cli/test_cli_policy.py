@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 # test
 
 
-def test_cases_that_come_out_as_expected(folder: Path) -> None:
+def test_passing_cases_are_counted(folder: Path) -> None:
     for given in (folder / "tests.yaml", folder):
         done = nomos("policy", "test", given)
         assert done.returncode == 0, done.stderr
@@ -75,7 +75,7 @@ def test_cases_that_come_out_as_expected(folder: Path) -> None:
     ]
 
 
-def test_a_surprise_is_told_with_what_decided_and_where(folder: Path) -> None:
+def test_a_failed_case_names_the_deciding_policy_and_its_place(folder: Path) -> None:
     other = folder / "other"
     other.mkdir()
     (other / "o.cedar").write_text(POLICIES.replace('"reads"', '"all"').replace("acme", "zzz"))
@@ -97,7 +97,7 @@ def test_a_surprise_is_told_with_what_decided_and_where(folder: Path) -> None:
     )
 
 
-def test_a_file_without_policies_or_with_a_mistake_is_told(folder: Path) -> None:
+def test_a_faulty_test_file_is_reported(folder: Path) -> None:
     file = folder / "tests.yaml"
     file.write_text(TESTS.replace("policies: policies\n", ""))
     done = nomos("policy", "test", file)
@@ -117,7 +117,7 @@ def explain(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
     return nomos("policy", "explain", *command, *args)
 
 
-def test_an_explanation_is_for_people_and_never_cut_off(folder: Path) -> None:
+def test_an_explanation_is_readable_and_not_truncated(folder: Path) -> None:
     resource = '{"owner": "acme", "repo": "app"}'
     done = explain(folder, "--resource", resource, "--now", "2026-01-05T22:00:00Z")
     assert done.returncode == 0, done.stderr
@@ -160,7 +160,7 @@ def test_an_explanation_as_json(folder: Path) -> None:
         (("--agent", "me"), "agent:"),
     ],
 )
-def test_a_question_that_is_wrong_is_one_sentence(
+def test_an_invalid_question_is_reported_in_one_sentence(
     folder: Path, args: tuple[str, ...], told: str
 ) -> None:
     done = explain(folder, *args)
@@ -214,7 +214,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         running.close()
 
 
-def test_versions_are_put_activated_and_taken_back(server: Server, folder: Path) -> None:
+def test_versions_are_put_activated_and_rolled_back(server: Server, folder: Path) -> None:
     shutil.copy(folder / "tests.yaml", folder / "policies")
     done = server.policy("put", folder / "policies")
     assert done.returncode == 0, done.stderr
@@ -236,7 +236,7 @@ def test_versions_are_put_activated_and_taken_back(server: Server, folder: Path)
     assert json.loads(back.stdout)["before"] == 2
 
 
-def test_what_the_server_refuses_is_told_in_its_words(server: Server, tmp_path: Path) -> None:
+def test_errors_of_the_server_are_printed_unchanged(server: Server, tmp_path: Path) -> None:
     (tmp_path / "bad.cedar").write_text(
         '\n@id("typo") permit(principal, action, resource is Github) when { resource.x == 1 };\n'
     )
@@ -248,7 +248,7 @@ def test_what_the_server_refuses_is_told_in_its_words(server: Server, tmp_path: 
     assert "there is no policy version '7'" in done.stderr
 
 
-def test_an_activation_tells_which_grants_services_go_on_to_honour(
+def test_an_activation_lists_grants_that_services_still_accept(
     server: Server, tmp_path: Path
 ) -> None:
     policies = tmp_path / "all.cedar"
@@ -284,7 +284,7 @@ def test_an_activation_tells_which_grants_services_go_on_to_honour(
     assert wrong.returncode == 1 and "--revoke needs --activate" in wrong.stderr
 
 
-def test_what_can_never_hold_is_warned_of(server: Server, tmp_path: Path) -> None:
+def test_unsatisfiable_conditions_are_a_warning(server: Server, tmp_path: Path) -> None:
     (tmp_path / "odd.cedar").write_text(
         '@id("mine") permit(principal in App::"my-agent", action, resource);\n'
     )
@@ -322,7 +322,7 @@ def test_policies_are_read_from_pipes_and_the_standard_input(tmp_path: Path) -> 
     assert code == 1 and "file or folder" in said and "does not exist" in said
 
 
-def test_explain_says_whether_a_service_could_be_given_it(folder: Path) -> None:
+def test_explain_shows_whether_a_grant_for_a_service_is_possible(folder: Path) -> None:
     question = ("--command", "/github/issue/list", "--now", "2026-01-05T09:00:00Z")
     repo = ("--resource", '{"owner": "acme", "repo": "app"}')
     done = explain(folder, *question, *repo, "--service")

@@ -44,7 +44,7 @@ def run(tmp_path: Path, answer: dict[str, Any], *words: str) -> tuple[str, str]:
         (("revoke", "app_1"), GONE),
     ],
 )
-def test_what_is_left_is_named_with_the_commands_that_end_or_confirm_it(
+def test_remaining_accounts_are_listed_with_commands_to_disable_or_confirm(
     words: tuple[str, ...], answer: dict[str, Any], tmp_path: Path
 ) -> None:
     told = answer | {"left": 102, "leftApps": LEFT}

@@ -45,7 +45,7 @@ def options(tmp_path: Path) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("did", ["foo", "did:key:z6Mkx", "did:web:example.com", "https://a.b"])
-def test_a_service_is_named_by_its_did(did: str, options: list[str]) -> None:
+def test_a_service_is_addressed_by_its_did(did: str, options: list[str]) -> None:
     words = ["services", "add", "x", did, "https://x.example.com", *options]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 1
@@ -55,7 +55,7 @@ def test_a_service_is_named_by_its_did(did: str, options: list[str]) -> None:
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_an_empty_list_says_so_beside_the_output(options: list[str], more: list[str]) -> None:
+def test_an_empty_list_is_a_note_on_stderr(options: list[str], more: list[str]) -> None:
     done = CliRunner().invoke(app, ["services", "list", *options, *more])
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == "no services are registered; `nomos services add` registers one\n"

@@ -57,7 +57,7 @@ PLACES: dict[str, tuple[Callable[[str], Any], str]] = {
         (f"Bearer {KEY}", "leave off `Bearer `"),
     ],
 )
-def test_what_came_with_a_key_is_said(
+def test_text_around_an_api_key_is_reported(
     text: str, why: str, place: Callable[[str], Any], setting: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(why)) as wrong:
@@ -66,14 +66,14 @@ def test_what_came_with_a_key_is_said(
     assert "secretsecret" not in str(wrong.value)
 
 
-def test_what_came_with_a_providers_token_is_said() -> None:
+def test_text_around_a_providers_token_is_reported() -> None:
     for text in (f"{KEY}\n", f"\r\n{KEY}"):
         with pytest.raises(ConfigurationError, match="Remove the line break before") as wrong:
             upstreams(load_catalog(None), {"NOMOS_GITHUB_TOKEN": text})
         assert "secretsecret" not in str(wrong.value)
 
 
-def test_the_line_break_of_a_file_is_none_of_the_key(tmp_path: Path) -> None:
+def test_the_line_break_at_the_end_of_a_key_file_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.touch(0o600)
     for text in (KEY, f"{KEY}\n", f"{KEY}\r\n", f"\n {KEY}\n\n"):
@@ -85,7 +85,7 @@ def test_the_line_break_of_a_file_is_none_of_the_key(tmp_path: Path) -> None:
     assert checked_api_key(f" {KEY} ") is not None
 
 
-def test_a_pdp_says_it_of_its_key_file(tmp_path: Path) -> None:
+def test_a_pdp_reports_text_around_the_key_in_its_file(tmp_path: Path) -> None:
     file, policies = tmp_path / "key", tmp_path / "p.cedar"
     file.touch(0o600)
     file.write_text(f"{KEY}\n# mine\n")

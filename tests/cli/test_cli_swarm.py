@@ -127,7 +127,7 @@ else:
 """
 
 
-def test_the_tree_says_who_forked_whom_and_what_came_of_it(kin: Kin) -> None:
+def test_the_tree_shows_forks_calls_and_revocations(kin: Kin) -> None:
     [swarm] = map(Swarm.model_validate, said("tree", env=kin.environ))
     assert [(each.agent, each.forked_by) for each in swarm.members] == [
         (kin.root, None),
@@ -148,7 +148,7 @@ def test_the_tree_says_who_forked_whom_and_what_came_of_it(kin: Kin) -> None:
     assert swarm.unverified_agents == []
 
 
-def test_it_is_found_by_whatever_names_it(kin: Kin) -> None:
+def test_a_swarm_is_found_by_agent_receipt_and_delegation(kin: Kin) -> None:
     whole = good("tree", env=kin.environ)
     cids = [each["given"][0]["cid"] for each in said("tree", env=kin.environ)[0]["members"]]
     for ident in (kin.root, kin.child, kin.grandchild, kin.receipt, *cids):
@@ -172,7 +172,7 @@ def test_the_list_has_it_without_its_members(kin: Kin) -> None:
     assert "3 agents, 2 deep" in shown
 
 
-def test_an_export_shows_what_the_server_shows(kin: Kin, tmp_path: Path) -> None:
+def test_an_export_and_the_server_show_the_same_swarm(kin: Kin, tmp_path: Path) -> None:
     file = tmp_path / "audit.ndjson"
     done = run.invoke(app, ["audit", "export", "--out", str(file)], env=dict(kin.environ))
     assert done.exit_code == 0, done.output
@@ -184,7 +184,7 @@ def test_an_export_shows_what_the_server_shows(kin: Kin, tmp_path: Path) -> None
     assert offline == online
 
 
-def test_only_operators_and_auditors_ask_and_parameters_are_checked(kin: Kin) -> None:
+def test_only_operators_and_auditors_read_swarms(kin: Kin) -> None:
     headers = {"authorization": f"Bearer {kin.environ['NOMOS_OPERATOR_KEY']}"}
     with httpx.Client(base_url=kin.environ["NOMOS_CONTROL_URL"], trust_env=False) as client:
         assert client.get("/v1/swarms").status_code == 401
@@ -250,7 +250,7 @@ def test_the_latest_of_a_file_or_the_one_that_is_named(tmp_path: Path) -> None:
     assert len(good("tree", "-n", "2", "--file", file).split("\n\n")) == 4
 
 
-def test_where_nothing_was_handed_on_there_is_nothing(tmp_path: Path) -> None:
+def test_a_log_without_delegations_has_no_swarms(tmp_path: Path) -> None:
     file = Log().export(tmp_path / "audit.ndjson")
     for command in ("list", "tree"):
         result = nomos(command, "--file", file)
@@ -329,7 +329,7 @@ def test_long_texts_are_folded_beside_their_label_and_never_cut() -> None:
     assert path in told
 
 
-def test_other_days_have_a_date_and_others_gifts_a_name() -> None:
+def test_expiry_on_another_day_has_a_date_and_other_delegators_a_name() -> None:
     log = Log()
     log.link(log.root, did("a"), expires_at=1_900_000_000)
     log.link(log.root, did("b"))
@@ -368,7 +368,7 @@ def test_policy_statements_are_read_as_conditions(statement: Any, told: str) -> 
     assert view.condition(statement) == told
 
 
-def test_names_are_as_long_as_it_takes_to_tell_them_apart() -> None:
+def test_names_are_long_enough_to_be_distinct() -> None:
     one, two = did("a"), did("a")[:-6] + "x" + did("a")[-5:]
     name = view.names([one, two, "app"])
     assert name(one) != name(two)
@@ -378,7 +378,7 @@ def test_names_are_as_long_as_it_takes_to_tell_them_apart() -> None:
     assert len(view.names(odd)(odd[0])) < 200
 
 
-def test_what_a_record_says_cannot_steer_the_terminal() -> None:
+def test_control_characters_of_a_record_are_not_printed() -> None:
     evil = "a\x1b[2J\u202eb\nc"
     log = Log()
     log.link(
@@ -397,7 +397,7 @@ def test_what_a_record_says_cannot_steer_the_terminal() -> None:
         assert not {"\x1b", "\u202e", "\r", "\x07"} & set(text)
 
 
-def test_counts_that_are_too_low_say_so() -> None:
+def test_incomplete_counts_are_marked() -> None:
     file = io.StringIO()
     swarm = log_of_many().families().swarm(did("root"), complete=False)
     view.tree(swarm, Console(file=file), everything=False)

@@ -84,7 +84,7 @@ def test_an_invocation_is_drawn_with_its_chain() -> None:
     assert re.search(r"until +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  \d+ min( \d+ s)? from", done.stdout)
 
 
-def test_it_says_that_nothing_was_verified() -> None:
+def test_inspect_states_that_nothing_was_verified() -> None:
     done = nomos("inspect")
     assert "not verified  no issuer is trusted here" in done.stdout
     assert json_output("inspect")["verified"] is False
@@ -138,13 +138,13 @@ def test_a_token_in_a_file_is_read(tmp_path: Path) -> None:
     assert one == other
 
 
-def test_an_approval_is_said_to_work_once() -> None:
+def test_an_approval_is_shown_as_usable_once() -> None:
     approval = {"id": "env_1", "fingerprint": "ab" * 32}
     done = nomos("inspect", stdin=root(meta={**HELD, "approval": approval}))
     assert "once     after approval env_1; not delegable" in done.stdout
 
 
-def test_much_is_cut_for_people_and_whole_in_json() -> None:
+def test_long_lists_are_cut_in_text_and_complete_in_json() -> None:
     token = root(pol=[["==", f".args.a{number}", number] for number in range(20)])
     shown = nomos("inspect", stdin=token).stdout
     assert "and 8 more: --json shows them" in shown
@@ -216,7 +216,7 @@ BROKEN: Final = _broken()
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_everything_that_is_wrong_is_found_at_its_link(name: str) -> None:
+def test_every_fault_is_reported_at_its_link(name: str) -> None:
     text, findings = BROKEN[name]
     done = nomos("inspect", stdin=text)
     assert done.exit_code == 1
@@ -226,7 +226,7 @@ def test_everything_that_is_wrong_is_found_at_its_link(name: str) -> None:
     assert found["holds"] is False
 
 
-def test_a_wider_link_says_what_it_should_have_been() -> None:
+def test_a_wider_link_shows_the_required_and_the_found_value() -> None:
     done = nomos("inspect", stdin=BROKEN["wider command"][0])
     assert "✗        chain_attenuation_violation  cmd is not within" in done.stdout
     assert 'wanted   "/github/issue" or under it' in done.stdout
@@ -260,7 +260,7 @@ def test_times_that_were_compared_have_their_dates() -> None:
 
 
 @pytest.mark.parametrize("link", [CHILD, child(ROOT, prf=..., sub=ISSUER.did)])
-def test_who_signed_a_later_link_is_not_called_the_root(link: str) -> None:
+def test_the_signer_of_a_later_link_is_not_called_the_root(link: str) -> None:
     shown = nomos("inspect", stdin=link).stdout
     assert "not the root: earlier links are missing" in shown
     assert "root issuer" not in shown
@@ -281,7 +281,7 @@ NO_TOKENS: Final[dict[str, tuple[str | bytes, str]]] = {
 
 @pytest.mark.parametrize("command", ["inspect", "verify", "why"])
 @pytest.mark.parametrize("name", NO_TOKENS)
-def test_what_is_no_token_cannot_be_read(name: str, command: str) -> None:
+def test_text_that_is_no_token_is_reported(name: str, command: str) -> None:
     text, said = NO_TOKENS[name]
     terms = ("--issuer", ISSUER.did, "--audience", SERVICE.did) if command != "inspect" else ()
     for more in ((), ("--json",)):
@@ -291,7 +291,7 @@ def test_what_is_no_token_cannot_be_read(name: str, command: str) -> None:
         assert "eyJ" not in done.stderr
 
 
-def test_what_follows_a_broken_link_is_said_not_to_be_known() -> None:
+def test_checks_after_a_broken_link_are_shown_as_skipped() -> None:
     text = json.dumps([with_signature(ROOT, flip), CHILD])
     assert "not checked, because of the problem above" in nomos("inspect", stdin=text).stdout
     first, second = json_output("inspect", stdin=text)["hops"]
@@ -307,7 +307,7 @@ def test_links_may_name_their_subject() -> None:
     assert codes(json_output("inspect", stdin=root(sub=PLANNER.did))) == [(0, "chain_invalid")]
 
 
-def test_without_the_binary_there_is_no_answer() -> None:
+def test_a_missing_binary_is_reported() -> None:
     done = process("inspect", stdin=TOKEN, NOMOS_UCAN_BIN="/nowhere/nomos-ucan")
     assert (done.returncode, done.stdout) == (2, "")
     assert "NOMOS_UCAN_BIN" in done.stderr
@@ -410,7 +410,7 @@ READABLE: Final = ("terminal control everywhere", "markup")
 
 @pytest.mark.parametrize("form", ["people", "json"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_a_stranger_sends_is_more_than_refused(name: str, form: str) -> None:
+def test_hostile_input_is_refused_without_side_effects(name: str, form: str) -> None:
     options = ["--json"] if form == "json" else []
     done = nomos("inspect", *options, stdin=HOSTILE[name])
     assert isinstance(done.exception, SystemExit | None), done.exception
@@ -427,7 +427,7 @@ def test_the_table_is_long() -> None:
     assert len(HOSTILE) >= 30
 
 
-def test_control_characters_are_harmless_and_seen(tmp_path: Path) -> None:
+def test_control_characters_are_escaped_visibly(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(str(HOSTILE["terminal control everywhere"]))
     done = process("inspect", file)
@@ -480,7 +480,7 @@ def test_a_token_as_an_argument_is_refused_and_not_repeated(args: list[str]) -> 
 @pytest.mark.parametrize(
     "args", [["missing.txt"], ["."], ["a", "b"], ["\0"], ["x" * 5000], ["no\x1b[31mfile"]]
 )
-def test_what_is_no_file_is_usage(args: list[str], tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_a_usage_error(args: list[str], tmp_path: Path) -> None:
     done = nomos("inspect", *args, stdin="")
     assert done.exit_code == 2
     assert ESCAPE not in done.output
@@ -499,7 +499,7 @@ def test_lines_fit_the_terminal_and_nothing_is_lost(columns: int, tmp_path: Path
         assert cid(each) in re.sub(r"[\s│]", "", "".join(lines))
 
 
-def test_colour_is_for_terminals_and_can_be_turned_off(tmp_path: Path) -> None:
+def test_colors_are_for_terminals_and_can_be_turned_off(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(BROKEN["wider command"][0])
     red = f"{ESCAPE}[1;31m"
@@ -516,7 +516,7 @@ def test_a_pipe_gets_one_line_for_each_fact() -> None:
         assert f"cid      {cid(TOKEN)}" in done.stdout.replace("  cid", "cid")
 
 
-def test_a_closed_pipe_is_no_traceback() -> None:
+def test_a_closed_pipe_ends_without_a_traceback() -> None:
     command = f'"{INSTALLED}" token inspect | head -1'
     done = subprocess.run(
         ["sh", "-c", command], input=TOKEN, capture_output=True, text=True, timeout=60, check=False
@@ -525,7 +525,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_terminal_on_the_input_is_told_what_is_waited_for(tmp_path: Path) -> None:
+def test_a_terminal_as_input_gets_a_prompt(tmp_path: Path) -> None:
     pid, descriptor = pty.fork()
     if pid == 0:  # pragma: no cover - another process
         os.execv(INSTALLED, [str(INSTALLED), "token", "inspect"])
@@ -549,7 +549,7 @@ def test_a_terminal_on_the_input_is_told_what_is_waited_for(tmp_path: Path) -> N
     assert b"Enter a token" in sent
 
 
-def test_it_needs_neither_server_nor_guard() -> None:
+def test_inspect_needs_neither_server_nor_guard() -> None:
     blocked = ("fastapi", "cedarpy", "sqlalchemy", "uvicorn", "starlette", "yaml", "jinja2")
     code = (
         "import sys\n"
@@ -569,7 +569,7 @@ def test_it_needs_neither_server_nor_guard() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_wrong_is_what_a_verifier_says_first(tmp_path: Path) -> None:
+def test_the_first_fault_is_the_one_that_a_verifier_reports(tmp_path: Path) -> None:
     """The first finding is the verdict, or comes with it: inspect invents no refusal."""
     terms = ("--issuer", ISSUER.did, "--audience")
     for name, (text, findings) in BROKEN.items():

@@ -71,7 +71,7 @@ def receipts(tmp_path: Path) -> tuple[str, str]:
 # A verdict
 
 
-def test_a_good_token_is_verified_and_says_what_it_proves() -> None:
+def test_a_valid_token_is_verified_and_its_claims_are_printed() -> None:
     done = process("verify", *TERMS, *CALL, stdin=TOKEN)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == "✓ verified  the invocation is valid"
@@ -98,13 +98,13 @@ def test_no_claim_is_made_about_replay() -> None:
     assert REPLAY in nomos("verify", *TERMS).stdout
 
 
-def test_the_headline_claims_no_more_than_was_looked_at() -> None:
+def test_the_headline_states_only_what_was_checked() -> None:
     shown = nomos("verify", *TERMS).stdout
     assert shown.startswith("✓ valid  the invocation is valid; no call was checked\n")
     assert "The token is valid; no call was checked.\n" in nomos("why", *TERMS).stdout
 
 
-def test_what_nobody_asked_is_said_to_be_unknown() -> None:
+def test_unrequested_checks_are_listed_as_not_checked() -> None:
     assert json_output("verify", *TERMS)["not_checked"] == [
         REPLAY,
         REVOCATIONS,
@@ -222,7 +222,7 @@ def test_a_refusal_has_code_hop_field_and_fix(name: str) -> None:
     assert f"(hop {found.get('hop')})" not in found["message"]
 
 
-def test_a_chain_that_is_not_for_a_service_is_said_to_be_a_chain() -> None:
+def test_a_chain_with_another_holder_has_a_fix() -> None:
     found = json_output("verify", *TERMS, stdin=CHAIN)
     assert "the chain is held by another DID than --audience" in found["message"]
     assert found["fix"].startswith("set --audience to the DID of the chain's holder, or send an ")
@@ -242,7 +242,7 @@ def test_times_that_were_compared_have_their_dates() -> None:
         assert re.search(rf"found +{NOW - 1} \({date}\)\n", shown)
 
 
-def test_a_verdict_is_that_of_the_verifier() -> None:
+def test_a_refusal_is_the_verifiers() -> None:
     for name, (text, options, _) in REFUSED.items():
         if text[0] == "[" or "--at" in options or options[3] == RESEARCHER.did:
             continue
@@ -277,14 +277,14 @@ def test_a_chain_is_verified_for_its_holder() -> None:
     assert shown.startswith("✓ verified  the chain is valid, and the call is within it\n")
 
 
-def test_a_chain_falls_with_the_app_that_it_was_granted_to() -> None:
+def test_revoking_the_app_refuses_its_chain() -> None:
     link = root(meta={"app_id": "app_1"})
     holder = ("--issuer", ISSUER.did, "--audience", PLANNER.did)
     assert json_output("verify", *holder, "--revoked", "app_2", stdin=link)["verified"] is True
     assert json_output("verify", *holder, "--revoked", "app_1", stdin=link)["code"] == "revoked"
 
 
-def test_one_of_several_chains_that_fails_is_a_failure() -> None:
+def test_one_refused_chain_of_several_is_a_failure() -> None:
     chains = json.dumps([[ROOT, CHILD], [ROOT]])
     done = nomos("verify", *HOLDER, "--json", stdin=chains)
     assert done.exit_code == 1
@@ -305,7 +305,7 @@ def test_leeway_forgives_clocks() -> None:
     assert json_output("verify", *TERMS, *at, "--leeway", "60", stdin=token)["verified"] is True
 
 
-def test_unlinked_links_are_accepted_when_told_to() -> None:
+def test_links_without_prf_are_accepted_with_allow_missing_prf() -> None:
     token = use([ROOT, child(ROOT, prf=...)])
     assert json_output("verify", *TERMS, stdin=token)["code"] == "chain_invalid"
     assert json_output("verify", *TERMS, "--allow-missing-prf", stdin=token)["verified"] is True
@@ -314,7 +314,7 @@ def test_unlinked_links_are_accepted_when_told_to() -> None:
 # Receipts
 
 
-def test_a_receipt_is_verified_for_who_trusts_its_signer(receipts: tuple[str, str]) -> None:
+def test_a_receipt_of_a_trusted_signer_is_verified(receipts: tuple[str, str]) -> None:
     allowed, refused = receipts
     found = json_output("verify", "--issuer", SERVICE.did, stdin=allowed)
     assert (found["kind"], found["verified"]) == ("receipt", True)
@@ -334,12 +334,12 @@ def test_a_receipt_is_verified_for_who_trusts_its_signer(receipts: tuple[str, st
     assert "eyJ" not in shown.stdout
 
 
-def test_what_a_receipt_of_a_refusal_exits_with_is_in_the_help() -> None:
+def test_the_help_has_the_exit_code_for_a_receipt_of_a_refusal() -> None:
     told = " ".join(process("verify", "--help", COLUMNS="200").stdout.split())
     assert "or a receipt of a denied call" in told
 
 
-def test_a_receipt_is_held_to_a_service_and_a_call(receipts: tuple[str, str]) -> None:
+def test_a_receipt_is_compared_with_service_and_call(receipts: tuple[str, str]) -> None:
     terms = ("--issuer", SERVICE.did, "--audience", SERVICE.did)
     assert json_output("verify", *terms, *CALL, stdin=receipts[0])["verified"] is True
     for wrong, code, field in (
@@ -358,7 +358,7 @@ def test_a_receipt_is_held_to_a_service_and_a_call(receipts: tuple[str, str]) ->
         assert (found["genuine"], found["allowed"]) == (True, True)
 
 
-def test_a_receipt_by_another_or_changed_is_refused(receipts: tuple[str, str]) -> None:
+def test_a_changed_receipt_or_one_of_another_signer_is_refused(receipts: tuple[str, str]) -> None:
     found = json_output("verify", "--issuer", ISSUER.did, stdin=receipts[0])
     assert (found["code"], found["verified"]) == ("untrusted_issuer", False)
     assert (found["genuine"], found["allowed"]) == (False, False)
@@ -368,7 +368,7 @@ def test_a_receipt_by_another_or_changed_is_refused(receipts: tuple[str, str]) -
     assert (looked["holds"], looked["findings"][0]["code"]) == (False, "bad_signature")
 
 
-def test_a_receipt_is_looked_at_without_trust(receipts: tuple[str, str]) -> None:
+def test_a_receipt_is_inspected_without_trust(receipts: tuple[str, str]) -> None:
     done = nomos("inspect", stdin=receipts[0])
     assert done.exit_code == 0
     assert "✓ the signature is by the key that the receipt names" in done.stdout
@@ -379,7 +379,7 @@ def test_a_receipt_is_looked_at_without_trust(receipts: tuple[str, str]) -> None
 # The whole story
 
 
-def test_why_is_what_the_verifier_says() -> None:
+def test_why_prints_the_verifiers_explanation() -> None:
     done = process("why", *TERMS, *CALL, "--at", str(NOW), stdin=TOKEN)
     verifier = Verifier(
         trusted_issuers=[ISSUER.did],
@@ -395,14 +395,14 @@ def test_why_is_what_the_verifier_says() -> None:
     assert json_output("why", *TERMS, *CALL, "--at", NOW)["text"] == text
 
 
-def test_why_tells_of_a_refusal_and_exits_with_one() -> None:
+def test_why_explains_a_refusal_and_exits_with_1() -> None:
     done = nomos("why", *TERMS, stdin=use([ROOT, child(ROOT, cmd="/github")]))
     assert done.exit_code == 1
     assert "REFUSED: chain_attenuation_violation at hop 1" in done.stdout
     assert "eyJ" not in done.stdout
 
 
-def test_why_of_a_chain_tells_its_story_too() -> None:
+def test_why_explains_a_chain_hop_by_hop() -> None:
     done = nomos("why", *HOLDER, "--at", NOW, stdin=CHAIN)
     assert done.exit_code == 0
     for part in (
@@ -424,7 +424,7 @@ def test_why_of_a_chain_tells_its_story_too() -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 80])
-def test_a_terminal_gets_a_story_that_fits_it(columns: int, tmp_path: Path) -> None:
+def test_why_fits_the_width_of_the_terminal(columns: int, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(use([ROOT, child(ROOT, meta={"facts": {"purpose": "p" * 300}})]))
     args = ("why", *TERMS, *CALL[:4], "--at", str(NOW))
@@ -441,7 +441,7 @@ def test_a_terminal_gets_a_story_that_fits_it(columns: int, tmp_path: Path) -> N
 # Arguments that were not given
 
 
-def test_a_call_without_its_arguments_is_told_how_to_give_them() -> None:
+def test_a_call_without_its_arguments_has_a_fix() -> None:
     fix = "pass the arguments of the call with --args"
     refused = nomos("verify", *TERMS, *CALL[:4])
     assert refused.exit_code == 1
@@ -459,14 +459,14 @@ def test_a_call_without_its_arguments_is_told_how_to_give_them() -> None:
     assert (elsewhere["field"], "--args" in elsewhere["fix"]) == ("args.resource", False)
 
 
-def test_a_call_that_no_token_can_be_for_is_refused_of_a_chain_too() -> None:
+def test_a_call_that_no_token_can_have_is_refused_for_a_chain_too() -> None:
     call = ("--command", "/github/issue/list", "--resource", '{"owner": 5}')
     for terms, token in ((TERMS, TOKEN), (HOLDER, CHAIN)):
         found = json_output("verify", *terms, *call, stdin=token)
         assert (found["code"], found["field"]) == ("resource_mismatch", "resource.owner")
 
 
-def test_why_of_a_receipt_is_its_verdict(receipts: tuple[str, str]) -> None:
+def test_why_of_a_receipt_prints_its_verification(receipts: tuple[str, str]) -> None:
     terms = ("--issuer", SERVICE.did, "--at", NOW)
     shown = nomos("why", *terms, stdin=receipts[1])
     assert (shown.exit_code, shown.stdout) == (1, nomos("verify", *terms, stdin=receipts[1]).stdout)
@@ -549,7 +549,7 @@ def _known(guard: AuthGuard) -> dict[str, Any]:
     return found
 
 
-def test_a_control_planes_feed_is_asked(guard: AuthGuard, tmp_path: Path) -> None:
+def test_revocations_of_a_control_planes_feed_are_applied(guard: AuthGuard, tmp_path: Path) -> None:
     terms = _feed(guard, tmp_path)
     grant = guard.authorize(
         command="/filesystem/file/read", resource={"provider": "filesystem", "path": "a"}
@@ -563,7 +563,7 @@ def test_a_control_planes_feed_is_asked(guard: AuthGuard, tmp_path: Path) -> Non
     assert (found["verified"], found["code"]) == (False, "revoked")
 
 
-def test_a_feed_takes_the_agents_api_key(
+def test_a_feed_is_read_with_the_agents_api_key(
     guard: AuthGuard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -584,7 +584,7 @@ def test_a_feed_takes_the_agents_api_key(
     assert nomos("verify", *named, stdin=str(grant.ucan), NOMOS_API_KEY="x").exit_code == 0
 
 
-def test_a_feed_that_cannot_be_reached_gives_no_verdict(guard: AuthGuard, tmp_path: Path) -> None:
+def test_an_unreachable_feed_is_an_error_and_no_decision(guard: AuthGuard, tmp_path: Path) -> None:
     terms = _feed(guard, tmp_path)
     terms[terms.index("--control-url") + 1] = "http://127.0.0.1:9"
     done = nomos("verify", *terms)
@@ -597,7 +597,7 @@ def test_a_feed_that_cannot_be_reached_gives_no_verdict(guard: AuthGuard, tmp_pa
     assert "no valid reply within" in told
 
 
-def test_a_feed_is_that_of_one_issuer(guard: AuthGuard, tmp_path: Path) -> None:
+def test_a_feed_is_accepted_for_its_issuer_only(guard: AuthGuard, tmp_path: Path) -> None:
     terms = _feed(guard, tmp_path)
     done = nomos("verify", *terms, "--issuer", ISSUER.did)
     assert (done.exit_code, done.stdout) == (2, "")
