@@ -16,11 +16,10 @@ from starlette.requests import Request
 from nomos._identifiers import SHA256_FORM
 from nomos._times import iso
 from nomos.audit.record import Record
-from nomos.errors import InvalidRequest
 from nomos.server.control import approval_view, body, messages
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
 from nomos.server.control.context import Context
-from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.errors import ControlError, invalid, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import Absent, MessageModel, Purpose
 from nomos.server.control.route import route
@@ -56,8 +55,7 @@ async def listed(
 ) -> Listed[dict[str, Any]]:
     """Return the tenant's requests in a state, or in `all`, newest first."""
     if state not in (*STATES, "all"):
-        message = f"state: is one of {', '.join(STATES)} or all"
-        raise InvalidRequest(message, fields=("state",))
+        raise invalid("state", f"is one of {', '.join(STATES)} or all")
     wanted = next((each for each in STATES if each == state), None)
     found = await context.store.envelopes.listed(caller.tenant, wanted, limit)
     now = int(context.clock())
@@ -233,11 +231,11 @@ async def post_decide(context: Context, request: Request, caller: ApiKey) -> dic
 
 def _answer(sent: dict[str, Any], ident: str) -> DecideRequest:
     if sent.get("version") is None:
-        message = (
-            "version: is required, so that a vote counts only for what was shown. Read it at "
-            f"GET /v1/approvals/{shown(ident)[1:-1]}, and send it with the vote"
+        raise invalid(
+            "version",
+            "is required, so that a vote counts only for what was shown. Read it at "
+            f"GET /v1/approvals/{shown(ident)[1:-1]}, and send it with the vote",
         )
-        raise InvalidRequest(message, fields=("version",))
     return messages.read(DecideRequest, sent)
 
 

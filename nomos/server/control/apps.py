@@ -25,7 +25,7 @@ from nomos.server.control import (
 )
 from nomos.server.control.context import Context
 from nomos.server.control.credentials import MAX_COVERS, RepeatedRequest
-from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.errors import ControlError, invalid, shown
 from nomos.server.control.messages import DAMAGED, Absent, MessageModel, ReplyModel
 from nomos.server.control.permissions import Act, Kind, PermissionTarget
 from nomos.server.control.route import route
@@ -128,33 +128,22 @@ class AccountChange:
         found = await find(self.operator.tenant, ident)
         if found is None:
             raise ControlError("not_found", f"there is no app {shown(ident)}")
-        accounts = await self.context.store.apps.accounts(self.operator.app, ident)
-        self.check(
-            act,
-            PermissionTarget(
-                kind_of(found.role),
-                ident,
-                owner=found.app.owner,
-                covers=found.covers,
-                confirmed=found.app.confirmed_at is not None,
-                outside=account_lines.outside(accounts, self.operator.app, ident),
-            ),
+        accounts = await apps.accounts(self.operator.app, ident)
+        target = PermissionTarget(
+            kind_of(found.role),
+            ident,
+            owner=found.app.owner,
+            covers=found.covers,
+            confirmed=found.app.confirmed_at is not None,
+            outside=account_lines.outside(accounts, self.operator.app, ident),
         )
-        return found
-
-    def check(self, act: Act, target: PermissionTarget) -> None:
-        """Raise ControlError for what the table of permissions does not allow."""
         permissions.check(self.operator, act, target)
+        return found
 
 
 def kind_of(role: Role) -> Kind:
     """Return the kind of account, in the table of permissions, of an app with this role."""
-    kinds: dict[Role, Kind] = {
-        "agent": "agent's app",
-        "operator": "operator",
-        "auditor": "auditor",
-    }
-    return kinds[role]
+    return "agent's app" if role == "agent" else role
 
 
 @route(
@@ -171,8 +160,9 @@ async def post_app(context: Context, request: Request, caller: ApiKey) -> AppWit
     acting = AccountChange.by(context, request, caller)
     message = messages.read(AppRequest, await body.read(request))
     covers = tuple(sorted(set(message.covers or ())))
-    acting.check("register", PermissionTarget(kind_of(message.role), "", covers=covers))
     operator = acting.operator
+    target = PermissionTarget(kind_of(message.role), "", covers=covers)
+    permissions.check(operator, "register", target)
     if message.role == "operator":
         await _check_line(context, operator)
     repeat = RepeatedRequest.of(request, operator)
@@ -187,7 +177,7 @@ async def post_app(context: Context, request: Request, caller: ApiKey) -> AppWit
             repeat=repeat,
         )
     except ConfigurationError as wrong:
-        raise InvalidRequest(f"{wrong.setting}: {wrong}", fields=(wrong.setting,)) from wrong
+        raise invalid(wrong.setting, str(wrong)) from wrong
     registered = Registered(issued.app, message.role, covers)
     if repeat is not None:
         found = await context.store.apps.find(operator.tenant, issued.app.id)
@@ -204,8 +194,7 @@ async def post_app(context: Context, request: Request, caller: ApiKey) -> AppWit
 @route("GET", "/v1/apps", ("operator",), AppsReply)
 async def get_apps(context: Context, request: Request, caller: ApiKey) -> AppsReply:
     """The registered apps."""
-    operator = AccountChange.by(context, request, caller).operator
-    found = await context.store.apps.all(operator.tenant)
+    found = await context.store.apps.all(caller.tenant)
     return AppsReply(
         apps=[AppReply(**_members(each)) for each in found.found], damaged=list(found.damaged)
     )
@@ -224,7 +213,7 @@ async def post_disable(context: Context, request: Request, caller: ApiKey) -> En
     try:
         await context.store.apps.disable(found.app.tenant, found.app.id, receipt)
     except LastOperator as last:
-        raise InvalidRequest(f"id: {last}", fields=("id",)) from last
+        raise invalid("id", str(last)) from last
     behind = await remaining_accounts.members(context, found.app.tenant, found.app.id, found.role)
     after = await context.store.apps.find_to_end(found.app.tenant, found.app.id)
     assert after is not None, "apps are never removed"
@@ -248,7 +237,7 @@ async def post_confirm(context: Context, request: Request, caller: ApiKey) -> Ap
             found.app.tenant, found.app.id, by, receipt, held=acting.operator
         )
     except KeyShown as shown_:
-        raise InvalidRequest(f"id: {shown_}", fields=("id",)) from shown_
+        raise invalid("id", str(shown_)) from shown_
     return AppReply(**_members(await _after(context, found)))
 
 

@@ -12,7 +12,7 @@ from nomos.errors import InvalidRequest
 from nomos.server.control import messages
 from nomos.server.control.authorize import authorize
 from nomos.server.control.context import Context
-from nomos.server.control.errors import ControlError
+from nomos.server.control.errors import ControlError, invalid
 from nomos.server.control.messages import (
     AllowReply,
     DenyReply,
@@ -64,8 +64,7 @@ async def authorize_batch(
     that key with its index from 0 (`key#0`). Raises InvalidRequest if the body is not a batch.
     """
     if key is not None and len(key) > MAX_KEY:
-        message = f"Idempotency-Key: a batch's has at most {MAX_KEY} characters"
-        raise InvalidRequest(message, fields=("Idempotency-Key",))
+        raise invalid("Idempotency-Key", f"a batch's has at most {MAX_KEY} characters")
     results = []
     for place, question in enumerate(messages.read(BatchRequest, body).requests):
         own = None if key is None else f"{key}#{place}"

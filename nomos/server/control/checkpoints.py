@@ -6,19 +6,25 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from nomos._protocol import Checkpoint, Refused, SignCheckpoint, Signed
-from nomos.audit.chain import Head
+from nomos.audit.chain import Head, Log
 from nomos.errors import SignerError
 from nomos.server.control.context import Context
 from nomos.server.storage.checkpoints import AUDIT, StoredCheckpoint
 
 
 async def sign(
-    context: Context, tenant: str, head: Head, *, issuer: str, nonce: str | None = None
+    context: Context,
+    tenant: str,
+    head: Head,
+    *,
+    issuer: str,
+    nonce: str | None = None,
+    log: Log = AUDIT,
 ) -> str:
-    """Return a checkpoint over one row of the audit log, signed by the key of `issuer`."""
+    """Return a checkpoint over one row of a log of the tenant, signed by the key of `issuer`."""
     payload = Checkpoint(
         iss=issuer,
-        log=AUDIT,
+        log=log,
         tenant=tenant,
         seq=head.seq,
         head=head.hash,

@@ -20,9 +20,9 @@ from starlette.requests import Request
 from nomos._core import derived_key
 from nomos._core.http_rules import bearer
 from nomos._core.http_rules.bearer import BearerFault
-from nomos.errors import ConfigurationError, InvalidRequest
+from nomos.errors import ConfigurationError
 from nomos.models import Secret
-from nomos.server.control.errors import ControlError
+from nomos.server.control.errors import ControlError, ErrorCode, invalid
 from nomos.server.domain.accounts import ROLES, ApiKey, App, Role
 from nomos.server.storage.identifiers import new_ident
 
@@ -63,10 +63,10 @@ class RepeatedRequest:
         if not sent:
             return None
         if len(sent) != 1 or not derived_key.is_random(sent[0]):
-            raise InvalidRequest(
-                "Idempotency-Key: here it is 32 random bytes, base64url without padding, because "
-                "the new API key is derived from it",
-                fields=("Idempotency-Key",),
+            raise invalid(
+                "Idempotency-Key",
+                "here it is 32 random bytes, base64url without padding, because the new API key is "
+                "derived from it",
             )
         return cls(sent[0], operator)
 
@@ -190,8 +190,5 @@ def _matching(keys: Sequence[ApiKey], digest: str) -> ApiKey | None:
     return found
 
 
-def _unauthorized(code: str, message: str) -> ControlError:
-    headers = {"www-authenticate": 'Bearer realm="nomos"'}
-    if code == "missing_api_key":
-        return ControlError("missing_api_key", message, headers=headers)
-    return ControlError("invalid_api_key", message, headers=headers)
+def _unauthorized(code: ErrorCode, message: str) -> ControlError:
+    return ControlError(code, message, headers={"www-authenticate": 'Bearer realm="nomos"'})

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from nomos.errors import InvalidRequest
 from nomos.server.control import chain_verification, invocation_auth
 from nomos.server.control.context import Context
-from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.errors import ControlError, invalid, shown
 from nomos.server.control.invocation_auth import AgentPrincipal
 from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.domain.accounts import ApiKey
@@ -120,22 +119,20 @@ async def _parent_receipt(context: Context, caller: ApiKey, receipt: str | None)
         return None
     row = await context.store.row(caller.tenant, receipt)
     if row is None or row.record.app != caller.app:
-        sentence = f"parentReceiptId: your app has no receipt {shown(receipt)}"
-        raise InvalidRequest(sentence, fields=("parentReceiptId",))
+        raise invalid("parentReceiptId", f"your app has no receipt {shown(receipt)}")
     return receipt
 
 
 def _check_family(held: HeldCapability, message: AuthorizeRequest) -> None:
     """Raise InvalidRequest if the question names another swarm than its chain."""
     if message.parent_receipt_id not in (None, held.descent.receipt):
-        sentence = (
-            "parentReceiptId: is not the receipt of the chain's root, which led to this question: "
-            "leave it out"
+        raise invalid(
+            "parentReceiptId",
+            "is not the receipt of the chain's root, which led to this question: leave it out",
         )
-        raise InvalidRequest(sentence, fields=("parentReceiptId",))
     family = held.descent.swarm
     if message.swarm_id not in (None, family, (family or "").partition("/")[2]):
-        sentence = (
-            "swarmId: is not that of the chain, whose agents all belong to one swarm: leave it out"
+        raise invalid(
+            "swarmId",
+            "is not that of the chain, whose agents all belong to one swarm: leave it out",
         )
-        raise InvalidRequest(sentence, fields=("swarmId",))

@@ -10,9 +10,18 @@ from typing import Final, Literal, get_args
 
 from nomos._core.http_rules.errors import FAILURES, REQUEST_CODES, RequestCode, RequestError
 from nomos._core.http_rules.shown import shown
+from nomos.errors import InvalidRequest
 from nomos.models import VerificationCode
 
-__all__ = ["STATUS_BY_CODE", "TOKEN_CODES", "ControlError", "ErrorCode", "shown", "unavailable"]
+__all__ = [
+    "STATUS_BY_CODE",
+    "TOKEN_CODES",
+    "ControlError",
+    "ErrorCode",
+    "invalid",
+    "shown",
+    "unavailable",
+]
 
 TokenCode = VerificationCode | Literal["replayed"]
 """Faults of the token of an agent without an API key."""
@@ -50,6 +59,11 @@ class ControlError(RequestError):
     def members(self) -> Mapping[str, object]:
         """Return the details."""
         return self.details
+
+
+def invalid(field: str, message: str) -> InvalidRequest:
+    """Return the error about one member of a request, which the sentence names first."""
+    return InvalidRequest(f"{field}: {message}", fields=(field,))
 
 
 def unavailable(message: str) -> ControlError:

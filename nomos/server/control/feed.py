@@ -11,16 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import Request
 
-from nomos._protocol import Checkpoint, SignCheckpoint, Signed
 from nomos._times import iso
 from nomos.audit.chain import Head
 from nomos.errors import SignerError
 from nomos.models import Did
+from nomos.server.control.checkpoints import sign
 from nomos.server.control.context import Context
 from nomos.server.control.errors import unavailable
 from nomos.server.control.feed_subscribers import Checkpointed
@@ -34,7 +33,6 @@ PAGE: Final = 1000
 MAX_WAIT: Final = 2
 """The heartbeat of the feed, in seconds."""
 
-_UNSIGNED: Final = "the feed cannot be signed at the moment; ask again"
 _QUERY: Final = Query(
     Number(
         "since",
@@ -79,22 +77,13 @@ class FeedReply(ReplyModel):
     server_time: str
 
 
-@dataclass(frozen=True)
-class FeedRequest:
-    """A follower's request: the rows after `since`, within `wait` seconds."""
-
-    since: int = 0
-    wait: int = 0
-    nonce: str | None = None
-
-
 @route("GET", "/v1/revocations", ROLES, FeedReply, query=_QUERY)
 async def get_revocations(context: Context, request: Request, caller: ApiKey) -> FeedReply:
     """Revocations, numbered and signed; the reply comes within two seconds."""
-    feed_request = following(request.scope["query_string"])
+    query = _QUERY.read(request.scope["query_string"])
     tenant = caller.tenant
     with context.followers.admit(caller.app) as room:
-        page = await _page(context, tenant, feed_request, feed_request.wait if room else 0)
+        page = await _page(context, tenant, query["since"], query["wait"] if room else 0)
     issuer = context.issuers[tenant]
     return FeedReply(
         tenant=tenant,
@@ -102,7 +91,7 @@ async def get_revocations(context: Context, request: Request, caller: ApiKey) ->
         entries=[FeedRow(row=json.loads(link.text), hash=link.hash) for link in page.links],
         head=FeedHead(seq=page.head.seq, hash=page.head.hash),
         more=bool(page.links) and page.links[-1].seq < page.head.seq,
-        checkpoint=await _checkpoint(context, tenant, issuer, page.head, feed_request.nonce),
+        checkpoint=await _checkpoint(context, tenant, issuer, page.head, query["nonce"]),
         server_time=iso(context.clock()),
     )
 
@@ -112,13 +101,8 @@ def topic(tenant: str) -> str:
     return f"revocations:{tenant}"
 
 
-def following(query: bytes) -> FeedRequest:
-    """Read the query of the feed. Raises InvalidRequest naming what is wrong."""
-    return FeedRequest(**_QUERY.read(query))
-
-
-async def _page(context: Context, tenant: str, feed_request: FeedRequest, seconds: float) -> Page:
-    """Read the rows after the follower's position; wait until there are some or time is up.
+async def _page(context: Context, tenant: str, since: int, seconds: float) -> Page:
+    """Read the rows after `since`; wait until there are some or time is up.
 
     A new issuer key ends the wait, too: followers must know it before they receive its tokens.
     """
@@ -131,7 +115,7 @@ async def _page(context: Context, tenant: str, feed_request: FeedRequest, second
             context.notifier.wait(topic(tenant), max(0, until - loop.time()))
         )
         try:
-            page = await context.store.feed.page(tenant, feed_request.since, PAGE)
+            page = await context.store.feed.page(tenant, since, PAGE)
             over = loop.time() >= until or context.notifier.stopped
             if page.links or over or context.issuers[tenant] != signer:
                 return page
@@ -148,25 +132,14 @@ async def _checkpoint(
         kept = context.followers.signed(tenant, issuer, head, now)
         if kept is not None:
             return kept
-    payload = Checkpoint(
-        iss=issuer,
-        log="revocations",
-        tenant=tenant,
-        seq=head.seq,
-        head=head.hash,
-        iat=int(now),
-        nonce=nonce,
-    )
     try:
-        answer = await context.signer.ask(SignCheckpoint(key=issuer, payload=payload))
+        token = await sign(context, tenant, head, issuer=issuer, nonce=nonce, log="revocations")
     except SignerError as failure:
-        raise unavailable(_UNSIGNED) from failure
-    if not isinstance(answer, Signed):
-        log.error("a checkpoint was not signed: %s", getattr(answer, "code", answer))
-        raise unavailable(_UNSIGNED)
+        log.error("the feed cannot be signed: %s", failure)  # noqa: TRY400
+        raise unavailable("the feed cannot be signed at the moment; ask again") from failure
     if nonce is None:
-        context.followers.keep(tenant, Checkpointed(head, issuer, answer.jwt, now))
-    return answer.jwt
+        context.followers.keep(tenant, Checkpointed(head, issuer, token, now))
+    return token
 
 
 ROUTES: Final = (get_revocations,)

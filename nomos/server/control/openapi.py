@@ -14,36 +14,39 @@ from nomos.server.control.messages import ErrorReply
 if TYPE_CHECKING:
     from nomos.server.control.route import Route
 
-IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Stored for 24 hours: the same key and body get the same answer and one "
-    "receipt.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 256},
-}
-REPEAT_KEY: Final[Mapping[str, Any]] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "32 random bytes, base64url, as secret as an API key: the new API key is "
-    "derived from it, so the same request with the same value is answered with the same API key.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
-}
-REQUEST_ID: Final[Mapping[str, Any]] = {
-    "name": "x-request-id",
-    "in": "header",
-    "required": False,
-    "description": "Returned unchanged, and stored with the receipt.",
-    "schema": {"type": "string", "pattern": f"^{request_id.PATTERN}$"},
-}
-CALL_ID: Final[Mapping[str, Any]] = {
-    "name": reply_identity.HEADER,
-    "in": "header",
-    "required": False,
-    "description": f"Repeated as `{reply_identity.MEMBER}` in the body of the reply.",
-    "schema": {"type": "string", "pattern": f"^{reply_identity.FORM.pattern}$"},
-}
+
+def _header(name: str, description: str, **schema: Any) -> Mapping[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", **schema},
+    }
+
+
+IDEMPOTENCY_KEY: Final = _header(
+    "Idempotency-Key",
+    "Stored for 24 hours: the same key and body get the same answer and one receipt.",
+    minLength=1,
+    maxLength=256,
+)
+REPEAT_KEY: Final = _header(
+    "Idempotency-Key",
+    "32 random bytes, base64url, as secret as an API key: the new API key is derived from it, so "
+    "the same request with the same value is answered with the same API key.",
+    pattern="^[A-Za-z0-9_-]{43}$",
+)
+REQUEST_ID: Final = _header(
+    "x-request-id",
+    "Returned unchanged, and stored with the receipt.",
+    pattern=f"^{request_id.PATTERN}$",
+)
+CALL_ID: Final = _header(
+    reply_identity.HEADER,
+    f"Repeated as `{reply_identity.MEMBER}` in the body of the reply.",
+    pattern=f"^{reply_identity.FORM.pattern}$",
+)
 REPLIES_ID: Final[Mapping[str, Any]] = {
     "x-request-id": {
         "description": "Quote this to the server's operator.",

@@ -21,7 +21,6 @@ from nomos._identifiers import DID_FORM, SHA256_FORM
 from nomos._limits import MAX_BODY_WITH_CHAIN
 from nomos._times import iso
 from nomos.audit.record import Record
-from nomos.errors import InvalidRequest
 from nomos.server.control import (
     body,
     chain_verification,
@@ -32,7 +31,7 @@ from nomos.server.control import (
 )
 from nomos.server.control.apps import kind_of
 from nomos.server.control.context import Context
-from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.errors import ControlError, invalid, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import MAX_SENT_LINKS, Absent, MessageModel, Purpose
 from nomos.server.control.route import route
@@ -92,9 +91,8 @@ async def post_revocation(context: Context, request: Request, caller: ApiKey) ->
         # freely.
         context.take_quota(caller.app, len(content))
     if not _IDENT.fullmatch(message.id):
-        raise InvalidRequest(
-            f"id: {shown(message.id)} is not a cid (64 hex digits), a did:key, app_… or env_…",
-            fields=("id",),
+        raise invalid(
+            "id", f"{shown(message.id)} is not a cid (64 hex digits), a did:key, app_… or env_…"
         )
     held = None if message.chain is None else await _proven(context, caller, message)
     kind = await _may(context, caller, message.id, held)
@@ -106,7 +104,7 @@ async def post_revocation(context: Context, request: Request, caller: ApiKey) ->
             wanted, lambda revoked: _receipt(caller, revoked, message.reason, request_id, held)
         )
     except (ActiveKeyError, ServiceInUse, LastOperator) as failure:
-        raise InvalidRequest(f"id: {failure}", fields=("id",)) from failure
+        raise invalid("id", str(failure)) from failure
     context.notifier.notify(feed.topic(caller.tenant))
     if done.kind == "issuer":
         await context.key_log.refresh()
@@ -139,10 +137,9 @@ async def _proven(context: Context, caller: ApiKey, message: RevokeRequest) -> H
         else await chain_verification.verify_while_valid(context, claims, caller.tenant)
     )
     if isinstance(found, ChainFault):
-        sentence = f"chain: is not a valid proof ({found.reason}): {found.message}"
-        raise InvalidRequest(sentence, fields=("chain",))
+        raise invalid("chain", f"is not a valid proof ({found.reason}): {found.message}")
     if message.id not in [link.cid for link in found.links]:
-        raise InvalidRequest("id: is not the cid of a link of `chain`", fields=("id",))
+        raise invalid("id", "is not the cid of a link of `chain`")
     return found
 
 
@@ -161,8 +158,7 @@ async def _may(context: Context, caller: ApiKey, ident: str, held: HeldCapabilit
         return "cid"
     kind = await context.store.feed.kind(caller.tenant, ident)
     if isinstance(caller, AgentPrincipal):
-        message = "chain: is required, as proof that you may revoke this"
-        raise InvalidRequest(message, fields=("chain",))
+        raise invalid("chain", "is required, as proof that you may revoke this")
     if caller.role == "agent" and not await context.store.feed.belongs(
         caller.tenant, caller.app, ident
     ):

@@ -45,7 +45,7 @@ from nomos.server.control.authorize import authorize
 from nomos.server.control.batch import BatchReply, BatchRequest, authorize_batch
 from nomos.server.control.context import Context
 from nomos.server.control.credentials import authenticate, check_url
-from nomos.server.control.errors import ControlError
+from nomos.server.control.errors import ControlError, invalid
 from nomos.server.control.invocation_auth import is_invocation
 from nomos.server.control.messages import AuthorizeReply, AuthorizeRequest
 from nomos.server.control.route import Route, route
@@ -175,8 +175,9 @@ def _idempotency_key(sent: Sequence[str]) -> str | None:
         return None
     key = sent[0]
     if len(sent) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
-        message = f"Idempotency-Key: must be one value of 1 to {MAX_KEY} printable ASCII characters"
-        raise InvalidRequest(message, fields=("Idempotency-Key",))
+        raise invalid(
+            "Idempotency-Key", f"must be one value of 1 to {MAX_KEY} printable ASCII characters"
+        )
     return key
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Did
 from nomos.server.control import body, messages
 from nomos.server.control.context import Context
-from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.errors import ControlError, invalid, shown
 from nomos.server.control.messages import DAMAGED, MessageModel, ReplyModel
 from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
@@ -71,21 +71,21 @@ async def post_service(context: Context, request: Request, caller: ApiKey) -> Se
     message = messages.read(ServiceRequest, await body.read(request))
     _check_url(message.url)
     if message.name == PDP or message.did == context.pdp_did:
-        raise _taken("name" if message.name == PDP else "did", "is this server's own PDP")
+        raise invalid("name" if message.name == PDP else "did", "is this server's own PDP")
     if message.did in context.issuers.values():
-        raise _taken("did", "is the issuer of this server's own tokens")
+        raise invalid("did", "is the issuer of this server's own tokens")
     if await context.store.revoked([message.did]):
-        raise _taken("did", "was revoked permanently: give the service another key")
+        raise invalid("did", "was revoked permanently: give the service another key")
     now = context.clock()
     service = Service(
         caller.tenant, message.name, message.did, message.url, int(now), message.decides
     )
-    receipt = _registered(service, caller.app, request.state.request_id, now)
+    receipt = _record("register_service", service, now, caller, request.state.request_id)
     kept = await context.store.services.add(service, MAX_SERVICES, receipt)
     if kept is None:
         raise InvalidRequest(f"there are {MAX_SERVICES} services, the maximum")
     if isinstance(kept, str):
-        raise _taken(kept, "belongs to another service")
+        raise invalid(kept, "belongs to another service")
     return _reply(kept)
 
 
@@ -96,9 +96,8 @@ async def register(context: Context, tenant: str, name: str, did: str) -> None:
     if name == PDP or did == context.pdp_did:
         kept: Service | str | None = "name" if name == PDP else "did"
     else:
-        kept = await context.store.services.add(
-            service, MAX_SERVICES, _registered(service, None, None, now)
-        )
+        receipt = _record("register_service", service, now)
+        kept = await context.store.services.add(service, MAX_SERVICES, receipt)
     if not isinstance(kept, Service):
         what = "there are too many" if kept is None else f"its {kept} is another service's"
         raise ConfigurationError(f"service {name}: {what}", setting="services")
@@ -113,46 +112,39 @@ async def get_services(context: Context, request: Request, caller: ApiKey) -> Se
     )
 
 
-def _registered(service: Service, by: str | None, request_id: str | None, now: float) -> Record:
-    return Record(
-        id=new_receipt_id(int(now * 1000)),
-        tenant=service.tenant,
-        kind="app",
-        at=int(now * 1000),
-        actor=by,
-        act="register_service",
-        detail={
-            "name": service.name,
-            "did": service.did,
-            "url": service.url,
-            "decides": service.decides,
-        },
-        request_id=request_id,
-    )
-
-
 @route("POST", "/v1/services/{name}/remove", ("operator",), ServiceReply, act=("remove", "service"))
 async def post_remove(context: Context, request: Request, caller: ApiKey) -> ServiceReply:
     """Remove a service: it gets no new grants. Its DID can be revoked then."""
-    name = str(request.path_params["name"])
-    at = int(context.clock() * 1000)
-
-    def receipt(service: Service) -> Record:
-        return Record(
-            id=new_receipt_id(at),
-            tenant=caller.tenant,
-            kind="app",
-            at=at,
-            actor=caller.app,
-            act="remove_service",
-            detail={"name": service.name, "did": service.did, "url": service.url},
-            request_id=request.state.request_id,
-        )
-
-    removed = await context.store.services.remove(caller.tenant, name, receipt)
+    name, now = str(request.path_params["name"]), context.clock()
+    removed = await context.store.services.remove(
+        caller.tenant,
+        name,
+        lambda each: _record("remove_service", each, now, caller, request.state.request_id),
+    )
     if removed is None:
         raise ControlError("not_found", f"there is no service {shown(name)}")
     return _reply(removed)
+
+
+def _record(
+    act: str,
+    service: Service,
+    now: float,
+    by: ApiKey | None = None,
+    request_id: str | None = None,
+) -> Record:
+    at = int(now * 1000)
+    detail: dict[str, Any] = {"name": service.name, "did": service.did, "url": service.url}
+    return Record(
+        id=new_receipt_id(at),
+        tenant=service.tenant,
+        kind="app",
+        at=at,
+        actor=None if by is None else by.app,
+        act=act,
+        detail=detail if act == "remove_service" else detail | {"decides": service.decides},
+        request_id=request_id,
+    )
 
 
 def _reply(service: Service) -> ServiceReply:
@@ -170,15 +162,11 @@ def _check_url(url: str) -> None:
     try:
         checked_url(url, setting="url")
     except ConfigurationError as wrong:
-        raise InvalidRequest(
-            "url: must be https://host[:port][/path], or http:// on this machine or to a host "
+        raise invalid(
+            "url",
+            "must be https://host[:port][/path], or http:// on this machine or to a host "
             f"that this server's {INSECURE_HOSTS} names",
-            fields=("url",),
         ) from wrong
-
-
-def _taken(field: str, what: str) -> InvalidRequest:
-    return InvalidRequest(f"{field}: {what}", fields=(field,))
 
 
 ROUTES: Final = (post_service, get_services, post_remove)

@@ -11,7 +11,7 @@ from nomos.audit.record import Record
 from nomos.errors import InvalidRequest, SignerError
 from nomos.policy.decision import PolicyDecision
 from nomos.server.control.context import Context
-from nomos.server.control.errors import unavailable
+from nomos.server.control.errors import invalid, unavailable
 from nomos.server.domain import outdated_grants, token_claims
 from nomos.server.domain.authorization import Evaluation, StoredAnswer
 from nomos.server.domain.decision import Reply
@@ -52,8 +52,7 @@ async def delegate(
     except SignerError as refused:
         if refused.code == "invalid_key":
             # A well-formed DID may still encode no point of the curve.
-            message = "agentDid: names no usable Ed25519 key"
-            raise InvalidRequest(message, fields=("agentDid",)) from refused
+            raise invalid("agentDid", "names no usable Ed25519 key") from refused
         raise
     if case.question.service:
         kept = outdated_grants.stored_grant(
