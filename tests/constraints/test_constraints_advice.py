@@ -23,7 +23,7 @@ ALONE = "link must have the host alone, such as"
         "192.0.2.1:80",
     ],
 )
-def test_a_url_as_a_host_is_told_what_a_host_is(host: str) -> None:
+def test_a_url_as_host_is_refused_with_advice(host: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         url("link", host=host)
     assert str(wrong.value).startswith(ALONE)
@@ -32,14 +32,16 @@ def test_a_url_as_a_host_is_told_what_a_host_is(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["::", "1:2:3", "[::1]:80", "2001:DB8::1", "user@a.example.com"])
-def test_another_wrong_host_is_told_what_is_wrong_with_it(host: str) -> None:
+def test_a_malformed_host_is_refused_without_that_advice(host: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         url("link", host=host)
     assert ALONE not in str(wrong.value)
 
 
 @pytest.mark.parametrize("build", [each, some])
-def test_a_text_for_each_element_is_told_of_like(build: Callable[..., object]) -> None:
+def test_a_text_in_place_of_element_constraints_is_refused_with_like_as_advice(
+    build: Callable[..., object],
+) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         build("to", "*@x")
     assert str(wrong.value) == (
@@ -50,7 +52,7 @@ def test_a_text_for_each_element_is_told_of_like(build: Callable[..., object]) -
     assert len(str(long.value)) < 120
 
 
-def test_all_that_is_for_callers_is_named() -> None:
+def test_every_public_function_is_in_all() -> None:
     made = {
         name
         for name, value in vars(constraints).items()

@@ -108,7 +108,7 @@ STANDARD: list[tuple[Constraint, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("built", "pol"), STANDARD)
-def test_each_compiles_to_the_standard(built: Constraint, pol: list[Any]) -> None:
+def test_each_builder_compiles_to_standard_pol(built: Constraint, pol: list[Any]) -> None:
     assert built.pol == pol
     assert from_pol(pol) == built
     assert vacuous(built.pol) is None
@@ -209,12 +209,12 @@ WORDS: list[tuple[Constraint, str]] = [
 
 
 @pytest.mark.parametrize(("built", "words"), WORDS)
-def test_each_reads_as_a_sentence(built: Constraint, words: str) -> None:
+def test_each_constraint_reads_as_a_sentence(built: Constraint, words: str) -> None:
     assert str(built) == words
     assert repr(built) == f"Constraint({words})"
 
 
-def test_what_is_there_is_shown_as_safely() -> None:
+def test_found_values_are_escaped() -> None:
     assert there(".args.a", '"x\u02ba"') == 'a is "x\\u02ba"'
     assert there(".", "1") == ". is 1"
 
@@ -232,7 +232,7 @@ def test_what_is_there_is_shown_as_safely() -> None:
         (["not", ["or", []]], None),
     ],
 )
-def test_the_one_path_that_a_statement_is_about(statement: list[Any], path: str | None) -> None:
+def test_the_only_path_of_a_statement_is_found(statement: list[Any], path: str | None) -> None:
     assert about(statement) == path
 
 
@@ -351,9 +351,7 @@ WRONG: list[tuple[Callable[[], object], str, str]] = [
 
 
 @pytest.mark.parametrize(("build", "setting", "words"), WRONG)
-def test_what_is_wrong_is_said_with_its_path(
-    build: Callable[[], object], setting: str, words: str
-) -> None:
+def test_errors_name_the_path(build: Callable[[], object], setting: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         build()
     assert caught.value.setting == setting
@@ -391,7 +389,7 @@ NO_POLICY: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("pol", "setting", "words"), NO_POLICY)
-def test_what_is_no_policy_is_refused_with_its_place(pol: Any, setting: str, words: str) -> None:
+def test_invalid_pol_is_refused_with_its_position(pol: Any, setting: str, words: str) -> None:
     error = refused(lambda: from_pol(pol))
     assert error.setting == setting
     assert words in str(error)
@@ -408,7 +406,7 @@ def test_a_constraint_is_a_value() -> None:
         one.pol = []  # type: ignore[misc]
 
 
-def test_and_or_not_of_python_are_not_taken_for_ours() -> None:
+def test_python_and_or_not_raise() -> None:
     for wrong in (
         lambda: eq("a", 1) and eq("b", 2),
         lambda: eq("a", 1) & 1,
@@ -419,14 +417,14 @@ def test_and_or_not_of_python_are_not_taken_for_ours() -> None:
             wrong()
 
 
-def test_double_negation_is_none() -> None:
+def test_double_negation_cancels() -> None:
     for one in (eq("a", 1), not_eq("a", 1), like("a", "*x"), at_most("a", 1), one_of("a", [1, 2])):
         assert ~~one == one
     assert not_(from_pol([["not", ["==", ".args.a", 1]]])) == eq("a", 1)
     assert ~~some("a", eq(".", 1)) == some("a", eq(".", 1))
 
 
-def test_of_what_holds_over_nothing_the_negation_does_not() -> None:
+def test_the_negation_of_a_vacuous_constraint_is_not_vacuous() -> None:
     open_ = from_pol([["any", ".args.a", ["==", ".", 1]]])
     other = each("a", not_eq(".", 1)).pol[0]
     filled: list[Any] = [["!=", ".args.a", []], ["!=", ".args.a", {}]]
@@ -446,6 +444,6 @@ def test_several_are_listed_as_one_policy() -> None:
     assert "100" in str(refused(lambda: listed([eq("a", n) for n in range(101)])))
 
 
-def test_what_is_public_is_named() -> None:
+def test_all_lists_existing_names() -> None:
     assert set(c.__all__) >= {"Constraint", "from_pol", "url"}
     assert all(hasattr(c, name) for name in c.__all__)

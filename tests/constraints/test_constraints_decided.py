@@ -96,19 +96,21 @@ CASES = [
 
 
 @pytest.mark.parametrize(("constraint", "value", "good"), CASES)
-def test_what_passes(constraint: Constraint, value: Any, *, good: bool) -> None:
+def test_the_binary_evaluates_constraints_as_listed(
+    constraint: Constraint, value: Any, *, good: bool
+) -> None:
     assert passes(delegation(constraint.pol), {"a": value}) is good
 
 
 @pytest.mark.parametrize(
     "constraint", [row[0] for row in TABLE if row[0] != eq("a", None)] + [TREE, API, ASKING]
 )
-def test_an_argument_that_is_missing_fulfils_nothing(constraint: Constraint) -> None:
+def test_a_missing_argument_satisfies_no_constraint(constraint: Constraint) -> None:
     assert not passes(delegation(constraint.pol), {})
     assert not passes(delegation(constraint.pol), {"b": {"a": 1}})
 
 
-def test_null_is_not_what_is_missing() -> None:
+def test_null_differs_from_a_missing_argument() -> None:
     assert not passes(delegation(eq("a", None).pol), {})
 
 
@@ -331,7 +333,7 @@ def test_paths_and_urls(constraint: Constraint, name: str, value: Any, *, good: 
     assert passes(delegation(constraint.pol), {name: value}) is good, value
 
 
-def test_a_selector_reaches_beside_the_arguments() -> None:
+def test_a_selector_reaches_the_resource() -> None:
     owner = delegation((eq(".resource.owner", "acme") & eq(".cmd", "/mail/send")).pol)
     assert passes(owner, {})
     assert not passes(owner, {}, {"provider": "mail", "owner": "evil"})
@@ -341,5 +343,5 @@ def test_a_selector_reaches_beside_the_arguments() -> None:
     assert not passes(another, {}, {"provider": "mail"})
 
 
-def test_there_are_many_cases() -> None:
+def test_more_than_400_cases_are_listed() -> None:
     assert len(CASES) + len(TEXTS) > 400

@@ -117,7 +117,7 @@ def test_paths_made_of_a_path(path: str, loosened: str, hard: str, inside: str) 
         (lambda count: from_pol(sized(count)), MAX_BYTES),
     ],
 )
-def test_as_much_as_there_may_be_and_one_more(build: Any, most: int) -> None:
+def test_limits_are_inclusive(build: Any, most: int) -> None:
     build(most)
     with pytest.raises(ConfigurationError):
         build(most + 1)
@@ -143,7 +143,7 @@ def sized(count: int) -> list[Any]:
     [math.nan, math.inf, 2.0**53, 1e20, {"k": math.nan}, {"k": [2**53]}, [{"\ud800": 1}],
      {"k": "\udfff"}, "\udfff", {1: 2}, {"k": {2: 3}}, {"k": object()}, b"x", (1, math.inf)],
 )  # fmt: skip
-def test_what_no_token_can_say_is_refused_wherever_it_is(value: Any) -> None:
+def test_values_that_no_token_can_have_are_refused(value: Any) -> None:
     with pytest.raises(ConfigurationError) as refused:
         eq("a", value)
     assert refused.value.setting == "a"
@@ -152,7 +152,7 @@ def test_what_no_token_can_say_is_refused_wherever_it_is(value: Any) -> None:
     assert str(refused.value.setting).startswith("p")
 
 
-def test_numbers_and_names_have_one_text() -> None:
+def test_numbers_and_names_have_one_form() -> None:
     whole = exact({"b": [1.0, {"c": -0.0}], "a": 2.5, "d": 2.0**53 - 1})
     assert text(whole) == '{"a":2.5,"b":[1,{"c":0}],"d":9007199254740991}'
     assert text("\u00e9") == '"\u00e9"'
@@ -182,11 +182,11 @@ def test_numbers_and_names_have_one_text() -> None:
         ("a*\\**c", "abc", False),
     ],
 )
-def test_patterns_fit_from_end_to_end(glob: str, value: str, expected: bool) -> None:  # noqa: FBT001
+def test_patterns_match_the_whole_text(glob: str, value: str, expected: bool) -> None:  # noqa: FBT001
     assert passes(delegation(like("a", glob).pol), {"a": value}) is expected
 
 
-def test_what_only_makes_sure_of_something_is_no_part_of_its_negation() -> None:
+def test_presence_checks_are_not_negated() -> None:
     here = ["!=", ".args.a?", None]
     assert not_(not_eq("a", 1)) == eq("a", 1)
     assert not_(not_eq("a", None)).pol == [["==", ".args.a", None]]
@@ -201,7 +201,7 @@ def test_what_only_makes_sure_of_something_is_no_part_of_its_negation() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/", "//", "a//b", "a/./b", "a/../b", ".", "..", "/.."])
-def test_a_folder_has_no_segment_that_leads_elsewhere(prefix: str) -> None:
+def test_a_folder_with_dot_segments_is_refused(prefix: str) -> None:
     if prefix == "/":
         assert under("p", prefix) == under("p", "/")
         assert str(under("p", "a/")) == 'p is under "a"'
@@ -211,5 +211,5 @@ def test_a_folder_has_no_segment_that_leads_elsewhere(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("port", [1, 65534, 65535])
-def test_ports_that_there_are(port: int) -> None:
+def test_only_valid_ports_are_accepted(port: int) -> None:
     assert f":{port}" in str(url("u", host="a.com", port=port))

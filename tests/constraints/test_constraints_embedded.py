@@ -63,7 +63,9 @@ def pol(grant: Any) -> list[Any]:
 
 
 @each_guard_kind
-def test_a_grant_holds_calls_to_what_was_asked(system: AuthGuard, guard_kind: GuardKind) -> None:
+def test_a_grant_restricts_calls_to_its_constraints(
+    system: AuthGuard, guard_kind: GuardKind
+) -> None:
     guard = guard_kind.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
     asked = [one_of("state", ["open", "closed"]), at_most("per_page", 50)]
     grant = guard_kind.call(guard.authorize, command=LIST, resource=REPO, constraints=asked)
@@ -129,14 +131,14 @@ def test_the_remedy_for_a_vacuous_constraint_of_a_child_works(system: AuthGuard)
         assert decode_unverified(child.chain[-1])["pol"][-1] == vacuous
 
 
-def test_one_constraint_needs_no_list_and_none_is_none(system: AuthGuard) -> None:
+def test_a_single_constraint_needs_no_list_and_an_empty_list_adds_none(system: AuthGuard) -> None:
     one = system.authorize(command=LIST, resource=REPO, constraints=eq("state", "open"))
     assert pol(one)[1:] == eq("state", "open").pol
     none = system.authorize(command=LIST, resource=REPO, constraints=[])
     assert pol(none) == pol(system.authorize(command=LIST, resource=REPO))
 
 
-def test_bound_args_and_constraints_hold_together(system: AuthGuard) -> None:
+def test_bound_args_and_constraints_both_apply(system: AuthGuard) -> None:
     grant = system.authorize(
         command=LIST, resource=REPO, args={"state": "open"}, constraints=[not_eq("state", "all")]
     )
@@ -147,7 +149,7 @@ def test_bound_args_and_constraints_hold_together(system: AuthGuard) -> None:
     assert get(system, never.headers(), state="open").status_code == 403
 
 
-def test_a_prefix_has_them_too(system: AuthGuard) -> None:
+def test_a_grant_of_a_prefix_has_constraints(system: AuthGuard) -> None:
     grant = system.authorize(
         command="/github/issue", resource=REPO, constraints=eq("state", "open")
     )
@@ -160,7 +162,7 @@ def test_a_prefix_has_them_too(system: AuthGuard) -> None:
 
 
 @each_guard_kind
-def test_an_approver_reads_them_and_an_approval_is_for_them(
+def test_an_approver_sees_the_constraints_and_the_approval_is_bound_to_them(
     system: AuthGuard, guard_kind: GuardKind
 ) -> None:
     guard = guard_kind.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
@@ -204,7 +206,7 @@ def capability(*constraints: Constraint, **more: Any) -> dict[str, Any]:
 
 
 @each_guard_kind
-def test_a_child_is_held_to_its_own_and_its_parents(
+def test_a_child_is_restricted_by_its_own_and_its_parents_constraints(
     system: AuthGuard, grant: Any, guard_kind: GuardKind
 ) -> None:
     guard = guard_kind.guard(control_plane_url=system.control_plane_url, api_key=system.api_key)
@@ -275,7 +277,7 @@ WIDER: list[tuple[list[Constraint], str, str]] = [
 
 
 @pytest.mark.parametrize(("asked", "told", "held"), WIDER)
-def test_what_is_wider_or_another_is_said_when_it_is_handed_on(
+def test_wider_or_other_constraints_are_refused_at_the_fork(
     system: AuthGuard, grant: Any, asked: list[Constraint], told: str, held: str
 ) -> None:
     ways: list[Callable[[], Child]] = [
@@ -312,7 +314,7 @@ NARROWER: list[list[Constraint]] = [
 
 
 @pytest.mark.parametrize("asked", NARROWER, ids=str)
-def test_what_is_narrower_or_undecided_is_carried_with_the_parents(
+def test_narrower_or_undecided_constraints_are_added_to_the_parents(
     grant: Any, asked: list[Constraint]
 ) -> None:
     with fork_child(parent_chain=grant, capabilities=[capability(*asked)]) as child:
@@ -320,7 +322,7 @@ def test_what_is_narrower_or_undecided_is_carried_with_the_parents(
         assert decode_unverified(child.chain[1])["pol"] == listed(asked)
 
 
-def test_of_several_chains_the_one_with_room_is_narrowed(system: AuthGuard) -> None:
+def test_the_chain_that_permits_the_constraints_is_delegated(system: AuthGuard) -> None:
     chains = [
         system.authorize(command=LIST, resource=REPO, constraints=eq("state", state)).chain
         for state in ("open", "closed")
@@ -334,20 +336,20 @@ def test_of_several_chains_the_one_with_room_is_narrowed(system: AuthGuard) -> N
         fork_child(parent_chain=chains, capabilities=[capability(eq("state", "all"))])
 
 
-def test_what_cannot_be_compared_is_left_to_the_binary(grant: Any) -> None:
+def test_an_unknown_operator_is_refused_by_the_binary(grant: Any) -> None:
     odd = {"with": "github://acme/app", "can": LIST, "pol": [["xor", ".args.state", 1]]}
     with pytest.raises(errors.ConfigurationError, match="operator"):
         fork_child(parent_chain=grant, capabilities=[odd])
 
 
-def test_what_may_hold_over_nothing_is_refused_by_the_binary(grant: Any) -> None:
+def test_a_vacuous_constraint_is_refused_by_the_binary(grant: Any) -> None:
     nothing = from_pol([["or", []]])
     with pytest.raises(errors.ConfigurationError, match="an empty `or`") as refused:
         fork_child(parent_chain=grant, capabilities=[capability(nothing)])
     assert refused.value.setting == "capabilities[0]"
 
 
-def test_args_constraints_and_statements_stand_beside_one_another(grant: Any) -> None:
+def test_args_constraints_and_pol_are_combined(grant: Any) -> None:
     asked = capability(at_most("per_page", 5), args={"state": "open"}, pol=[["==", ".cmd", LIST]])
     with fork_child(parent_chain=grant, capabilities=[asked]) as child:
         assert isinstance(child, Child)
@@ -360,7 +362,7 @@ def test_args_constraints_and_statements_stand_beside_one_another(grant: Any) ->
 
 
 @pytest.mark.parametrize("wrong", ["state", [None], eq("state", 1).pol, 5, None])
-def test_a_capability_takes_constraints_and_nothing_else(grant: Any, wrong: Any) -> None:
+def test_a_capability_refuses_other_values_as_constraints(grant: Any, wrong: Any) -> None:
     with pytest.raises(errors.ConfigurationError) as refused:
         fork_child(parent_chain=grant, capabilities=[capability() | {"constraints": wrong}])
     assert refused.value.setting.startswith("capabilities[0].constraints")

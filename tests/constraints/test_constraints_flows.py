@@ -35,7 +35,7 @@ OPEN = eq("state", "open")
         {"pol": [["==", ".args.state", "open"], ["<=", ".args.n", True]]},
     ],
 )
-def test_an_allow_without_what_was_asked_is_no_answer(link: dict[str, Any]) -> None:
+def test_an_allow_without_the_requested_constraints_is_refused(link: dict[str, Any]) -> None:
     with control_plane(Reply(500)) as plane:
         guard = AuthGuard(control_plane_url=plane.url, api_key="nomos_app_x_y")
         did = guard.did()
@@ -51,7 +51,7 @@ def test_an_allow_without_what_was_asked_is_no_answer(link: dict[str, Any]) -> N
         guard.close()
 
 
-def test_what_is_sent_is_standard_policy() -> None:
+def test_constraints_are_sent_as_standard_pol() -> None:
     asked = requests.question(command=LIST, resource=REPO, constraints=[OPEN, at_most("n", 1)])
     sent = requests.authorize(asked, agent_did=DID, idempotency_key="k")
     assert json.loads(sent.body)["pol"] == (OPEN & at_most("n", 1)).pol
@@ -64,7 +64,7 @@ def test_what_is_sent_is_standard_policy() -> None:
         requests.question(command=LIST, resource=REPO, constraints="x")
 
 
-def test_a_childs_chain_alone_does_not_stand_for_a_question_that_asks_for_less() -> None:
+def test_a_childs_chain_is_no_offline_grant_for_a_question_with_constraints() -> None:
     held = parent_chain.VerifiedParentChain(
         chain=chain_of(["x"]),
         reach=Capability("/github", {}),
@@ -78,7 +78,7 @@ def test_a_childs_chain_alone_does_not_stand_for_a_question_that_asks_for_less()
     assert parent_chain.offline_grant(held, less, DID) is None
 
 
-def test_an_allow_that_is_remembered_is_for_the_same_constraints() -> None:
+def test_a_remembered_allow_is_reused_for_the_same_constraints_only() -> None:
     policy = 'permit (principal, action == Action::"/github/issue/list", resource);'
     with AuthGuard.embedded(policies=policy) as system:
         guard = AuthGuard(

@@ -36,7 +36,7 @@ NOTHING: list[tuple[list[Any], list[dict[str, Any]], str]] = [
 
 
 @pytest.mark.parametrize(("pol", "calls", "told"), NOTHING)
-def test_what_is_optional_in_each_of_several_makes_nothing_sure(
+def test_an_optional_step_within_each_element_is_vacuous(
     pol: list[Any], calls: list[dict[str, Any]], told: str
 ) -> None:
     found = vacuous(pol)
@@ -61,14 +61,14 @@ SURE: list[list[Any]] = [
 
 
 @pytest.mark.parametrize("pol", SURE)
-def test_what_stands_before_it_is_known_all_the_same(pol: list[Any]) -> None:
+def test_a_required_step_before_an_optional_one_is_not_vacuous(pol: list[Any]) -> None:
     assert vacuous(pol) is None
     assert isinstance(signed(pol), Signed)
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(building.iterating)
-def test_paths_of_several_are_signed_as_they_are_checked(pol: list[Any]) -> None:
+def test_paths_with_iteration_are_signed_as_they_are_checked(pol: list[Any]) -> None:
     answer, found = signed(pol), vacuous(pol)
     assert (found is None) == isinstance(answer, Signed), (pol, found, answer)
     if isinstance(answer, Refused):
@@ -84,20 +84,20 @@ def test_paths_of_several_are_signed_as_they_are_checked(pol: list[Any]) -> None
         lambda: not_(like(".args.a[].b?", "x*")),
     ],
 )
-def test_nothing_is_built_of_them_that_nobody_signs(build: Callable[[], object]) -> None:
+def test_builders_refuse_paths_with_iteration(build: Callable[[], object]) -> None:
     with pytest.raises(ConfigurationError, match="use each or some") as refused:
         build()
     assert refused.value.setting.startswith(".args.a[]")
 
 
-def test_no_more_is_said_of_them_than_they_say() -> None:
+def test_their_wording_states_no_more_than_they_check() -> None:
     assert str(from_pol([GIVEN])) == ".args.a?[]?.b? differs from null"
     pair = [["!=", ".args?.a?[]?", None], ["!=", ".args.a[]", [1]]]
     assert "is not" not in str(from_pol([["and", pair]]))
     assert "is given" not in str(from_pol([["and", pair]]))
 
 
-def test_they_are_not_compared() -> None:
+def test_paths_with_iteration_are_not_compared() -> None:
     lists, strict = eq(".args.a[].b?", [None]), eq(".args.a[].b", [None])
     # {"a": [{}]} fulfils the one, and not the other.
     assert passes(delegation(lists.pol), {"a": [{}]})

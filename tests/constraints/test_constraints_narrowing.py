@@ -88,7 +88,7 @@ def let_through(constraint: Constraint) -> list[int]:
 
 @settings(max_examples=times(120, short=40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(asked_or_held, asked_or_held)
-def test_what_is_refused_as_wider_is_wider(asked: Constraint, held: Constraint) -> None:
+def test_constraints_refused_as_wider_permit_more(asked: Constraint, held: Constraint) -> None:
     beyond = [UNIVERSE[at] for at in set(let_through(asked)) - set(let_through(held))]
     if exceeds(asked.pol, held.pol):
         assert beyond != [], (str(asked), str(held))
@@ -182,5 +182,7 @@ DECIDED: list[tuple[Constraint, Constraint, bool]] = [
 
 
 @pytest.mark.parametrize(("asked", "held", "wider"), DECIDED)
-def test_what_is_refused(asked: Constraint, held: Constraint, *, wider: bool) -> None:
+def test_the_listed_requests_are_refused_as_wider(
+    asked: Constraint, held: Constraint, *, wider: bool
+) -> None:
     assert exceeds(asked.pol, held.pol) is wider

@@ -29,7 +29,7 @@ def too_much(error: ConfigurationError) -> None:
 
 @MANY
 @given(building.constraints)
-def test_each_is_signed_unasked_and_reads_back_as_itself(built: Constraint) -> None:
+def test_each_constraint_can_be_signed_and_reads_back_equal(built: Constraint) -> None:
     answer = signed(built.pol)
     assert isinstance(answer, Signed), (built.pol, answer)
     assert vacuous(built.pol) is None
@@ -42,7 +42,7 @@ def test_each_is_signed_unasked_and_reads_back_as_itself(built: Constraint) -> N
 
 @MANY
 @given(building.of_arguments, st.dictionaries(st.sampled_from("ab"), building.values, max_size=2))
-def test_nothing_fulfils_a_constraint_and_its_negation(
+def test_no_call_satisfies_a_constraint_and_its_negation(
     built: Constraint, args: dict[str, Any]
 ) -> None:
     try:
@@ -56,7 +56,7 @@ def test_nothing_fulfils_a_constraint_and_its_negation(
 
 @MANY
 @given(building.of_arguments, building.of_arguments, st.data())
-def test_and_or_and_quantifiers_are_what_they_say(
+def test_and_or_and_quantifiers_combine_results(
     one: Constraint, other: Constraint, data: st.DataObject
 ) -> None:
     args = data.draw(st.dictionaries(st.sampled_from("ab"), building.values, max_size=2))
@@ -77,7 +77,7 @@ def test_and_or_and_quantifiers_are_what_they_say(
 
 @settings(MANY, max_examples=times(400, short=100))
 @given(building.policies)
-def test_what_is_checked_is_signed_or_refused_in_the_same_words(pol: list[Any]) -> None:
+def test_statements_are_signed_or_refused_as_vacuous_alike(pol: list[Any]) -> None:
     answer = signed(pol)
     found = vacuous(pol)
     if isinstance(answer, Signed):
@@ -92,7 +92,7 @@ def test_what_is_checked_is_signed_or_refused_in_the_same_words(pol: list[Any]) 
 
 @settings(MANY, max_examples=times(400, short=100))
 @given(st.lists(building.odd, max_size=2))
-def test_what_is_no_policy_is_known_as_the_binary_knows_it(pol: list[Any]) -> None:
+def test_python_and_the_binary_accept_the_same_pol(pol: list[Any]) -> None:
     answer = signed(pol, allow_vacuous=True)
     try:
         from_pol(pol)
@@ -104,7 +104,7 @@ def test_what_is_no_policy_is_known_as_the_binary_knows_it(pol: list[Any]) -> No
 
 @settings(MANY, max_examples=times(400, short=100))
 @given(building.odd_selectors)
-def test_selectors_are_read_as_the_binary_reads_them(text: str) -> None:
+def test_python_and_the_binary_accept_the_same_selectors(text: str) -> None:
     assume(len(text) < 100)
     answer = signed([["==", text, 1]])
     assert isinstance(answer, Signed) == (steps(text) is not None)
@@ -119,7 +119,7 @@ def test_any_policy_is_printed(pol: list[Any]) -> None:
 
 @settings(MANY, max_examples=100)
 @given(st.text(max_size=12).filter(lambda text: text.isprintable() is False))
-def test_no_value_hides_in_the_words(text: str) -> None:
+def test_wording_escapes_all_values(text: str) -> None:
     try:
         built = eq("state", text)
     except ConfigurationError:

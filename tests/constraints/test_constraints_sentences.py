@@ -72,14 +72,14 @@ def setting_and_message(build: Callable[[], object]) -> tuple[str | None, str]:
         (one_of, ("a", [BIG]), "has 9047 bytes as JSON; the limit is 8192"),
     ],
 )
-def test_a_builder_says_what_is_wrong(
+def test_a_builder_names_the_faulty_argument(
     build: Callable[..., Constraint], arguments: tuple[object, ...], what: str
 ) -> None:
     assert setting_and_message(lambda: build(*arguments)) == ("a", f"a {what}")
 
 
 @pytest.mark.parametrize("build", [all_of, any_of])
-def test_a_combination_of_nothing_is_none(build: Callable[..., Constraint]) -> None:
+def test_an_empty_combination_is_refused(build: Callable[..., Constraint]) -> None:
     name = build.__name__
     assert setting_and_message(build) == (name, f"{name} must have at least one constraint")
     sentence = 'must be given constraints, such as eq("state", "open")'
@@ -108,7 +108,7 @@ def test_an_element_that_is_too_large_is_refused_at_its_path(
     assert sentence.endswith("bytes as JSON; the limit is 8192")
 
 
-def test_what_is_listed_is_refused_at_its_place() -> None:
+def test_a_faulty_item_of_a_list_is_named_by_its_index() -> None:
     sentence = 'must be a constraint or a list of them, such as [eq("state", "open")]'
     assert setting_and_message(lambda: listed("x")) == ("constraints", f"constraints {sentence}")
     assert setting_and_message(lambda: listed([eq("a", 1), "x"], "here")) == (
@@ -119,13 +119,13 @@ def test_what_is_listed_is_refused_at_its_place() -> None:
     assert (setting, sentence[:9]) == ("here", "here has ")
 
 
-def test_truth_is_refused_with_a_sentence() -> None:
+def test_a_truth_test_raises_with_advice() -> None:
     with pytest.raises(TypeError) as caught:
         bool(eq("a", 1))
     assert str(caught.value) == ("a constraint is neither true nor false: combine with &, | and ~")
 
 
-def test_what_is_built_is_the_plainest_that_says_it() -> None:
+def test_builders_give_the_shortest_equivalent_pol() -> None:
     a, b = eq("a", 1), eq("b", 2)
     pairs: list[tuple[Constraint, list[Any]]] = [
         (a & b, [["==", ".args.a", 1], ["==", ".args.b", 2]]),
@@ -145,7 +145,7 @@ def test_what_is_built_is_the_plainest_that_says_it() -> None:
         assert built.pol == pol
 
 
-def test_paths_and_addresses_are_made_from_what_is_given() -> None:
+def test_paths_and_urls_compile_to_the_listed_statements() -> None:
     assert str(under("p", "a/b")) != str(under("p", "a/c"))
     assert under("p", "a/b").pol != under("q", "a/b").pol
     plain = url("u", host="example.com")
@@ -157,7 +157,7 @@ def test_paths_and_addresses_are_made_from_what_is_given() -> None:
     assert url("u", host="10.0.0.1", allow_private=True).pol
 
 
-def test_a_policy_is_read_at_its_place() -> None:
+def test_from_pol_names_the_position_of_a_fault() -> None:
     assert setting_and_message(lambda: from_pol([5], where="here")) == (
         "here[0]",
         "here[0] is not a statement",

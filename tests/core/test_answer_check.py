@@ -48,7 +48,7 @@ def changed(**meta: Any) -> dict[str, Any]:
     return link(meta=meta)
 
 
-def test_the_answer_to_the_question_is_taken() -> None:
+def test_an_allow_of_the_question_is_accepted() -> None:
     assert difference(asked(), link()) is None
     args = {"title": "x", "labels": ["a", "b"]}
     assert difference(asked(WRITE, args=args), link(WRITE, args=args), args=args) is None
@@ -56,7 +56,7 @@ def test_the_answer_to_the_question_is_taken() -> None:
     assert difference(asked(WRITE, args=tuples), link(WRITE, args=args), args=args) is None
 
 
-def test_less_is_taken_too() -> None:
+def test_a_narrower_allow_is_accepted() -> None:
     shorter, later = link(ttl=10), link() | {"nbf": NOW}
     assert difference(asked(), shorter) is None
     assert difference(asked(), later) is None
@@ -117,7 +117,9 @@ def test_less_is_taken_too() -> None:
         (link(), {"chain": [jwt(link()), jwt(link())]}, "the one delegation"),
     ],
 )
-def test_another_answer_is_not(given: dict[str, Any], changes: dict[str, Any], how: str) -> None:
+def test_an_allow_of_another_question_is_refused(
+    given: dict[str, Any], changes: dict[str, Any], how: str
+) -> None:
     answer = allow(link()) | {"chain": [jwt(given)], **changes}
     found = answer_check.mismatch(asked(), Allowed.model_validate(answer))
     assert found is not None
@@ -138,17 +140,19 @@ def test_another_answer_is_not(given: dict[str, Any], changes: dict[str, Any], h
         ({"a": None}, {}),
     ],
 )
-def test_args_are_those_that_were_asked(mine: dict[str, Any], given: dict[str, Any] | None) -> None:
+def test_other_args_than_the_requested_ones_are_refused(
+    mine: dict[str, Any], given: dict[str, Any] | None
+) -> None:
     found = difference(asked(args=mine), link(args=given), args=given)
     assert found == "with other arguments than were requested"
 
 
-def test_args_that_are_only_said_to_be_bound_are_not() -> None:
+def test_args_that_are_bound_only_in_the_reply_are_refused() -> None:
     found = difference(asked(args={"a": 1}), link(), args={"a": 1})
     assert found == "with other arguments than were requested"
 
 
-def test_the_service_that_was_named_is_the_one_that_is_signed_for() -> None:
+def test_an_allow_for_another_audience_is_refused() -> None:
     assert difference(asked(audience=SERVICE), link()) is None
     found = difference(asked(audience=OTHER), link())
     assert found == "for another service than was requested"
@@ -158,7 +162,7 @@ def test_the_service_that_was_named_is_the_one_that_is_signed_for() -> None:
     "commands",
     [[READ, WRITE], [READ]],
 )
-def test_a_prefix_is_signed_for_the_commands_that_are_listed(commands: list[str]) -> None:
+def test_an_allow_of_a_prefix_covers_the_listed_commands(commands: list[str]) -> None:
     sent = asked(PREFIX)
     assert difference(sent, link(PREFIX, commands=commands), commands=commands) is None
     assert difference(sent, link(PREFIX), commands=commands) is not None
@@ -194,7 +198,7 @@ def test_a_prefix_is_signed_for_the_commands_that_are_listed(commands: list[str]
         (NOTE | {"number": "7"}, NOTE, False),
     ],
 )
-def test_a_resource_has_one_form_and_is_never_another(
+def test_an_allow_of_another_resource_is_refused(
     mine: dict[str, Any],
     given: dict[str, Any],
     right: bool,  # noqa: FBT001
@@ -203,7 +207,7 @@ def test_a_resource_has_one_form_and_is_never_another(
     assert (found is None) is right
 
 
-def test_facts_and_approval_are_those_that_were_sent() -> None:
+def test_other_facts_or_another_approval_are_refused() -> None:
     sent = asked(purpose="triage", context={"n": 9.0}, cosigner_envelope_id="env_1")
     facts = {"purpose": "triage", "agent": {"n": 9}, "bundle": "x"}
     assert difference(sent, changed(facts=facts)) is None
@@ -214,7 +218,7 @@ def test_facts_and_approval_are_those_that_were_sent() -> None:
     assert difference(sent, changed(facts=None)) is not None
 
 
-def test_what_is_granted_on_a_chain_names_its_links_and_keeps_their_statements() -> None:
+def test_an_allow_on_a_chain_names_its_links_and_keeps_their_statements() -> None:
     kept = ["==", ".args.state", "open"]
     first, second = jwt({"iss": ISSUER, "pol": [kept]}), jwt({"iss": AGENT, "pol": None})
     cids = [hashlib.sha256(each.encode()).hexdigest() for each in (first, second)]

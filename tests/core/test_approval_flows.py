@@ -139,14 +139,14 @@ def waiting(timeout: float = 900.0, jitter: float = 0.0) -> Flow[Any]:
 
 
 @pytest.mark.parametrize("state", ["approved", "denied", "expired", "consumed"])
-def test_whatever_was_decided_is_returned_at_once(state: str) -> None:
+def test_a_decided_approval_is_returned_at_once(state: str) -> None:
     world = World([reply(view(state))])
     approval = world.run(waiting())
     assert (approval.state, bool(approval)) == (state, state == "approved")
     assert (len(world.looks), world.pauses) == (1, [])
 
 
-def test_an_approval_is_told_in_full_and_newer_members_are_left_out() -> None:
+def test_an_approval_has_all_its_fields_and_unknown_members_are_ignored() -> None:
     approval = World([reply(view("approved"))]).run(waiting())
     assert (approval.id, approval.url, approval.agent) == (ENV, URL, "did:key:z6Mk")
     assert approval.resource == {"provider": "github", "owner": "acme", "repo": "app"}
@@ -162,7 +162,7 @@ def test_an_approval_is_told_in_full_and_newer_members_are_left_out() -> None:
         approval.state = "denied"
 
 
-def test_the_server_is_asked_to_hold_the_question_and_the_driver_to_be_patient() -> None:
+def test_long_polls_extend_the_timeout_of_the_request() -> None:
     world = World([reply(view())] * 3 + [reply(view("approved"))])
     assert world.run(waiting(900))
     sends = [send for _, send in world.looks]
@@ -172,7 +172,7 @@ def test_the_server_is_asked_to_hold_the_question_and_the_driver_to_be_patient()
     assert world.elapsed == 75
 
 
-def test_nobody_decides_and_the_time_is_kept() -> None:
+def test_waiting_without_a_decision_ends_with_a_timeout() -> None:
     world = World([reply(view())])
     with pytest.raises(TimeoutError) as late:
         world.run(waiting(60))
@@ -183,14 +183,14 @@ def test_nobody_decides_and_the_time_is_kept() -> None:
     assert late.value.__cause__ is None
 
 
-def test_fractions_of_a_second_are_waited_out_here_and_looked_at_once_more() -> None:
+def test_fractions_of_a_second_are_waited_locally_before_a_last_request() -> None:
     world = World([reply(view()), reply(view()), reply(view("approved"))])
     assert world.run(waiting(1.5))
     assert [send.path.partition("?")[2] for _, send in world.looks] == ["", "", ""]
     assert world.elapsed == 1.5
 
 
-def test_zero_looks_once() -> None:
+def test_a_timeout_of_zero_sends_one_request() -> None:
     world = World([reply(view())])
     with pytest.raises(TimeoutError, match="within 0 s"):
         world.run(waiting(0))
@@ -201,13 +201,13 @@ def test_zero_looks_once() -> None:
     assert World([reply(view("denied"))]).run(waiting(0)).state == "denied"
 
 
-def test_forever_is_as_long_as_it_takes() -> None:
+def test_an_infinite_timeout_waits_until_a_decision() -> None:
     world = World([*[reply(view())] * 500, reply(view("expired"))])
     assert world.run(waiting(float("inf"))).state == "expired"
     assert world.elapsed == 500 * 25
 
 
-def test_a_server_that_holds_nothing_open_is_not_hurried() -> None:
+def test_a_server_without_long_polling_is_polled_slowly() -> None:
     world = World([reply(view())] * 10 + [reply(view("approved"))], holds=False)
     assert world.run(waiting(900, jitter=0.5))
     assert world.pauses == [1.5] * 10
@@ -221,14 +221,14 @@ def test_a_server_that_holds_nothing_open_is_not_hurried() -> None:
     [Unreachable("down"), reply({}, 502), reply({}, 503), reply({}, 504), reply({}, 429)],
     ids=lambda one: str(one.status),
 )
-def test_what_may_pass_is_waited_out_with_longer_and_longer_pauses(trouble: Answer) -> None:
+def test_temporary_failures_are_retried_with_growing_pauses(trouble: Answer) -> None:
     world = World([*[trouble] * 9, reply(view()), trouble, reply(view("approved"))])
     assert world.run(waiting(900, jitter=0.5))
     doubling = [0.2 * 2**n * 1.5 for n in range(6)]
     assert world.pauses == pytest.approx([*doubling, 15.0, 15.0, 15.0, 0.3])
 
 
-def test_a_wait_that_the_server_asks_for_is_honoured() -> None:
+def test_a_retry_after_of_the_server_is_obeyed() -> None:
     busy = reply({}, 429, retry_after="40")
     world = World([busy, reply(view("approved"))])
     assert world.run(waiting(900))
@@ -248,16 +248,14 @@ def test_a_wait_that_the_server_asks_for_is_honoured() -> None:
         (reply({"error": "slow down"}, 429), RateLimited),
     ],
 )
-def test_who_never_heard_an_answer_does_not_say_that_nobody_decided(
-    trouble: Answer, error: type[Exception]
-) -> None:
+def test_without_any_reply_the_error_is_no_timeout(trouble: Answer, error: type[Exception]) -> None:
     for timeout in (0, 5):
         with pytest.raises(error) as raised:
             World([trouble]).run(waiting(timeout))
         assert not isinstance(raised.value, TimeoutError)
 
 
-def test_a_timeout_after_an_outage_says_so_and_what_it_was() -> None:
+def test_a_timeout_after_an_outage_names_the_failure() -> None:
     world = World([reply(view()), Unreachable("nothing there")])
     with pytest.raises(TimeoutError, match="the last request failed: nothing there") as late:
         world.run(waiting(40))
@@ -281,7 +279,7 @@ def test_a_timeout_after_an_outage_says_so_and_what_it_was() -> None:
         (HttpReply(302, {"location": "http://elsewhere"}, b"", 0.0), InvalidResponse),
     ],
 )
-def test_what_will_not_pass_is_raised_at_once(answer: HttpReply, error: type[Exception]) -> None:
+def test_permanent_failures_are_raised_at_once(answer: HttpReply, error: type[Exception]) -> None:
     world = World([answer])
     with pytest.raises(error):
         world.run(waiting())
@@ -296,7 +294,7 @@ def test_a_mistyped_id_that_the_server_does_not_know_is_not_blamed_on_the_url() 
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "900", None, True])
-def test_a_time_that_is_none_is_refused(seconds: Any) -> None:
+def test_an_invalid_timeout_is_refused(seconds: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout must be 0 or more"):
         World([reply(view())]).run(waiting(seconds))
 
@@ -304,7 +302,7 @@ def test_a_time_that_is_none_is_refused(seconds: Any) -> None:
 @pytest.mark.parametrize(
     "ident", [None, "", "env_", "evt_1", "env_1/../x", "env_1?x=1", "env_\n", "env_" + "a" * 65, 5]
 )
-def test_an_id_that_is_none_goes_nowhere(ident: Any) -> None:
+def test_an_invalid_id_is_refused_before_sending(ident: Any) -> None:
     flows: list[Flow[Any]] = [
         approvals.wait(Waiting(ident, 1, 0.0)),
         approvals.get_approval(ident, NO_PAUSES),
@@ -318,7 +316,7 @@ def test_an_id_that_is_none_goes_nowhere(ident: Any) -> None:
         assert world.looks == []
 
 
-def test_a_wait_that_is_given_up_is_over() -> None:
+def test_a_wait_that_is_closed_ends() -> None:
     flow = waiting()
     assert isinstance(next(flow), Now)
     assert isinstance(flow.send(0.0), Send)
@@ -330,7 +328,7 @@ def test_a_wait_that_is_given_up_is_over() -> None:
 # The operator's side
 
 
-def test_a_look_is_one_question_and_is_asked_again_when_nobody_answers() -> None:
+def test_reading_an_approval_is_one_request_and_is_retried() -> None:
     world = World([Unreachable("down"), reply(view())])
     assert world.run(approvals.get_approval(ENV, (0.1, 0.4))).state == "pending"
     assert [send.path for _, send in world.looks] == [f"/v1/approvals/{ENV}"] * 2
@@ -357,7 +355,9 @@ def test_the_queue_is_a_list_of_approvals() -> None:
         ("all", "9", "limit"),
     ],
 )
-def test_a_queue_that_there_is_not_is_refused_here(state: str, limit: Any, wrong: str) -> None:
+def test_an_unknown_state_filter_is_refused_before_sending(
+    state: str, limit: Any, wrong: str
+) -> None:
     with pytest.raises(InvalidRequest) as refused:
         World([]).run(approvals.queue(state, limit, NO_PAUSES))
     assert refused.value.fields == (wrong,)
@@ -375,7 +375,7 @@ def test_a_decision_is_sent_with_its_reason() -> None:
     assert send.headers["content-type"] == "application/json"
 
 
-def test_a_decision_on_what_was_shown_before_is_sent_with_its_version() -> None:
+def test_a_decision_is_sent_with_the_version_that_was_shown() -> None:
     world = World([reply(view("approved"))])
     flow = approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES, version="b" * 64)
     assert world.run(flow)
@@ -383,7 +383,7 @@ def test_a_decision_on_what_was_shown_before_is_sent_with_its_version() -> None:
     assert json.loads(send.body) == {"approve": True, "version": "b" * 64}
 
 
-def test_without_a_version_nothing_is_decided() -> None:
+def test_an_approval_without_a_version_is_not_decided() -> None:
     world = World([reply(view(version=None)), reply(view("approved"))])
     with pytest.raises(InvalidResponse, match="nothing was decided"):
         world.run(approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES))
@@ -395,7 +395,7 @@ def test_without_a_version_nothing_is_decided() -> None:
     assert refused.value.fields == ("version",)
 
 
-def test_a_decision_that_came_too_late_says_what_the_server_says() -> None:
+def test_a_late_decision_raises_the_servers_conflict() -> None:
     said = {"error": "denied at 12:00 by Ada", "error_code": "already_decided"}
     flow = approvals.decide(ENV, approve=True, reason=None, pauses=NO_PAUSES)
     with pytest.raises(Conflict, match="denied at 12:00 by Ada") as raised:
@@ -404,13 +404,13 @@ def test_a_decision_that_came_too_late_says_what_the_server_says() -> None:
 
 
 @pytest.mark.parametrize("yes", ["false", "no", 1, None])
-def test_only_true_is_a_yes(yes: Any) -> None:
+def test_approve_accepts_booleans_only(yes: Any) -> None:
     with pytest.raises(InvalidRequest, match="approve must be True or False"):
         World([]).run(approvals.decide(ENV, approve=yes, reason=None, pauses=NO_PAUSES))
 
 
 @pytest.mark.parametrize("reason", ["", "x" * 281, 5])
-def test_a_reason_is_a_sentence(reason: Any) -> None:
+def test_an_invalid_reason_is_refused(reason: Any) -> None:
     with pytest.raises(InvalidRequest, match="280") as refused:
         World([]).run(approvals.decide(ENV, approve=True, reason=reason, pauses=NO_PAUSES))
     assert refused.value.fields == ("reason",)
@@ -429,7 +429,7 @@ def grant(**members: Any) -> GrantBase:
     return make(GrantBase, **(fields | members))
 
 
-def test_a_question_says_where_until_when_and_what_to_do() -> None:
+def test_a_step_up_error_has_url_expiry_and_next_step() -> None:
     asked = grant(
         approval_url=URL,
         expires_at=datetime.fromtimestamp(NOW, UTC),
@@ -467,7 +467,7 @@ def test_a_question_says_where_until_when_and_what_to_do() -> None:
         ("approval_already_used", "can be used once"),
     ],
 )
-def test_a_refusal_about_an_approval_says_what_that_means(reason: str, means: str) -> None:
+def test_a_denial_about_an_approval_explains_its_reason(reason: str, means: str) -> None:
     with pytest.raises(Denied, match=f"is denied: {reason} .*{means}") as raised:
         grant(decision="deny", reason=reason).require()
     assert raised.value.code == reason

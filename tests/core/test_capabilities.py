@@ -86,7 +86,7 @@ def test_can_names_a_command(can: str, command: str) -> None:
         *("slack://general", "file:///notes", None, 7, b"github://acme/app", ["github://acme/app"]),
     ],
 )
-def test_with_that_has_another_or_no_reading_is_refused(named: object) -> None:
+def test_an_ambiguous_or_malformed_with_is_refused(named: object) -> None:
     error = refused({"with": named, "can": "*"})
     assert error.setting == "capabilities[0].with"
 
@@ -101,17 +101,17 @@ def test_with_that_has_another_or_no_reading_is_refused(named: object) -> None:
         *(None, 1, ["repo:read"], "a" * 300, "/github/" + "a" * 300),
     ],
 )
-def test_can_that_has_another_or_no_reading_is_refused(can: object) -> None:
+def test_an_ambiguous_or_malformed_can_is_refused(can: object) -> None:
     assert refused({"with": "github://acme/app", "can": can}).setting == "capabilities[0].can"
 
 
-def test_a_command_of_another_provider_says_both() -> None:
+def test_a_command_of_another_provider_names_both_providers() -> None:
     error = refused({"with": "github://acme/app", "can": "/filesystem/read"})
     assert "a command of filesystem" in str(error)
     assert "one of github" in str(error)
 
 
-def test_what_has_no_table_is_named_by_command_and_resource() -> None:
+def test_an_undeclared_provider_needs_command_and_resource() -> None:
     assert '{"command"' in str(refused({"with": "tickets://a", "can": "list"}))
     resource = {"provider": "tickets", "queue": "a", "number": 7}
     found = one(command="/tickets/list", resource=resource)
@@ -177,7 +177,7 @@ def test_a_capability_has_these_members_and_no_others(value: object) -> None:
     "values",
     [None, "github", b"x", 7, {}, [], (), {"with": "github://acme", "can": "*"}, {"a", "b"}],
 )
-def test_capabilities_are_a_list_of_some(values: object) -> None:
+def test_an_empty_list_of_capabilities_is_refused(values: object) -> None:
     with pytest.raises(ConfigurationError) as error:
         parse(values)
     assert error.value.setting == "capabilities"
@@ -190,7 +190,7 @@ def test_one_child_has_at_most_64() -> None:
         parse([value] * 65)
 
 
-def test_what_is_wrong_in_the_second_is_named_so() -> None:
+def test_an_error_names_the_index_of_the_capability() -> None:
     good = {"with": "github://acme/app", "can": "*"}
     with pytest.raises(ConfigurationError) as error:
         parse([good, good | {"can": "a b"}], where="children[3].capabilities")
@@ -249,7 +249,7 @@ def test_a_statement_that_never_ends_is_refused() -> None:
     assert "levels" in str(refused({"with": "github://acme/app", "can": "*", "pol": endless}))
 
 
-def test_a_capability_stands_for_itself_and_is_checked_all_the_same() -> None:
+def test_a_capability_object_is_accepted_and_checked() -> None:
     value = Capability("/github/repo", APP, (["==", ".args.a", 1],))
     assert parse([value]) == (value,)
     with pytest.raises(ConfigurationError):
@@ -260,9 +260,7 @@ segments = st.lists(st.sampled_from(["repo", "read", "*", "issue", ""]), max_siz
 
 
 @given(segments, st.sampled_from([":", "/"]), st.sampled_from(["", "/github/"]))
-def test_whatever_can_says_it_stays_inside_the_provider(
-    parts: list[str], between: str, start: str
-) -> None:
+def test_can_never_leaves_the_provider(parts: list[str], between: str, start: str) -> None:
     can = start + between.join(parts)
     value: Mapping[str, Any] = {"with": "github://acme/app", "can": can}
     try:
@@ -276,7 +274,7 @@ def test_whatever_can_says_it_stays_inside_the_provider(
 
 
 @given(st.text("acmeAPP./-_%*:@?# \\", max_size=12))
-def test_whatever_with_says_it_is_one_owner_or_one_repository(rest: str) -> None:
+def test_with_names_one_owner_or_one_repository(rest: str) -> None:
     try:
         (found,) = parse([{"with": f"github://{rest}", "can": "*"}])
     except ConfigurationError:

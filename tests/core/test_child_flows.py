@@ -96,7 +96,7 @@ def invoked(effect: object) -> Invoke:
 
 
 class TestAdmitting:
-    def test_every_chain_is_proven_for_this_key_and_to_the_depth_allowed(self) -> None:
+    def test_every_chain_is_verified_for_this_key_and_depth(self) -> None:
         parent = make(ParentChain, chains=(chain(), chain("/github/repo")), max_depth=5)
         flow = parent_chain.verify_parent(parent, AGENT, now=NOW, setting="parent")
         asked = [next(flow), flow.send(verified())]
@@ -110,7 +110,7 @@ class TestAdmitting:
         assert (second.reach, second.audience) == (Capability("/github/repo", {}), None)
         assert [each.chain for each in me.held] == list(parent.chains)
 
-    def test_a_root_has_nothing_to_prove(self) -> None:
+    def test_a_root_has_no_chain_to_verify(self) -> None:
         with pytest.raises(StopIteration) as stop:
             next(parent_chain.verify_parent(make(ParentChain), AGENT, now=NOW, setting="parent"))
         assert stop.value.value == AgentIdentity(AGENT)
@@ -126,7 +126,7 @@ class TestAdmitting:
         assert AGENT in str(wrong.value)
         assert PARENT in str(wrong.value)
 
-    def test_an_audience_that_is_no_did_is_not_one(self) -> None:
+    def test_an_audience_that_is_no_did_is_ignored(self) -> None:
         flow = parent_chain.verify_parent(
             make(ParentChain, chains=(chain(),)), AGENT, now=NOW, setting="parent"
         )
@@ -135,11 +135,11 @@ class TestAdmitting:
 
 
 class TestChoosing:
-    def test_the_first_chain_that_covers_the_call_is_asked_by(self) -> None:
+    def test_the_first_chain_that_covers_the_call_is_selected(self) -> None:
         one, two, three = held("/github/repo"), held(), held(LIST)
         assert parent_chain.select_chain([one, two, three], question(), now=NOW) == (two, True)
 
-    def test_without_one_the_first_is_shown_so_that_the_refusal_is_recorded(self) -> None:
+    def test_without_a_covering_chain_the_first_is_sent(self) -> None:
         one, two = held("/github/repo"), held(resource=REPO | {"repo": "other"})
         assert parent_chain.select_chain([one, two], question(), now=NOW) == (one, False)
 
@@ -151,16 +151,16 @@ class TestChoosing:
     @pytest.mark.parametrize(
         "resource", [{"provider": "mine", "Thing": 1}, {"provider": "github", "what": 1}, {}]
     )
-    def test_what_cannot_be_read_here_is_compared_as_it_is(self, resource: Any) -> None:
+    def test_a_resource_without_a_table_is_compared_unchanged(self, resource: Any) -> None:
         asked = requests.question(command=LIST, resource=resource)
         assert parent_chain.select_chain([held(resource={})], asked, now=NOW)[1]
         assert parent_chain.select_chain([held(resource=resource)], asked, now=NOW)[1]
 
-    def test_a_chain_that_has_ended_is_passed_over(self) -> None:
+    def test_an_expired_chain_is_skipped(self) -> None:
         ended, lasting = held(expires_at=NOW), held()
         assert parent_chain.select_chain([ended, lasting], question(), now=NOW) == (lasting, True)
 
-    def test_when_all_have_ended_that_is_said(self) -> None:
+    def test_if_all_chains_are_expired_that_is_the_error(self) -> None:
         ended = [held(expires_at=NOW - 90), held(expires_at=NOW)]
         with pytest.raises(ExpiredChain, match="2026-09-21 14:13:20 UTC") as late:
             parent_chain.select_chain(ended, question(), now=NOW)
@@ -173,7 +173,7 @@ class TestBeingHeardWithoutAnApiKey:
             send, AgentIdentity(AGENT, chains or (held(),)), now=now, nonce="n1"
         )
 
-    def test_a_question_is_signed_as_the_call_it_asks_for(self) -> None:
+    def test_a_question_is_signed_with_its_command_resource_and_args(self) -> None:
         one, two = held("/github/repo"), held()
         asked = question(args={"state": "open"})
         send = requests.authorize(asked, agent_did=AGENT, idempotency_key="k", parent=two.chain)
@@ -198,7 +198,7 @@ class TestBeingHeardWithoutAnApiKey:
         payload = invoked(next(self.ask(send))).payload
         assert (payload.cmd, payload.args) == (LIST, {"resource": {}})
 
-    def test_any_other_request_is_signed_whole_but_for_its_query(self) -> None:
+    def test_other_requests_are_signed_without_their_query(self) -> None:
         send = requests.get("/v1/approvals/env_1?wait=25")
         payload = invoked(next(self.ask(send))).payload
         assert payload.cmd == "/github/issue"
@@ -218,7 +218,7 @@ class TestBeingHeardWithoutAnApiKey:
         assert payload.prf == list(two.chain)
         assert payload.args["body"] == hashlib.sha256(b'{"id":"x"}').hexdigest()
 
-    def test_a_token_ends_with_its_chain_and_is_not_made_after_that(self) -> None:
+    def test_a_token_expires_with_its_chain_and_is_not_made_later(self) -> None:
         send, last = requests.get("/v1/receipts/evt_1"), held(expires_at=NOW + 9)
         assert invoked(next(self.ask(send, last))).payload.exp == NOW + 9
         with pytest.raises(ExpiredChain):
@@ -231,7 +231,7 @@ class TestBeingHeardWithoutAnApiKey:
         ).payload
         assert payload.prf == list(lasting.chain)
 
-    def test_a_question_that_no_token_holds_is_a_wrong_question_and_no_outage(self) -> None:
+    def test_a_question_that_no_token_can_have_is_invalid_and_no_outage(self) -> None:
         flow = self.ask(requests.get("/v1/receipts/evt_1"))
         next(flow)
         with pytest.raises(InvalidRequest, match="args: not NFC") as wrong:
@@ -269,7 +269,7 @@ class TestActingOffline:
         assert invoked(again).payload.prf == list(two.chain)
         assert ends(flow, SIGNED) == "a.b.c"
 
-    def test_when_all_refuse_the_first_says_why(self) -> None:
+    def test_if_all_chains_refuse_the_first_error_is_raised(self) -> None:
         flow = self.act(question(), held(), held(LIST))
         next(flow)
         flow.send(refused("chain_attenuation_violation", "pol[0]", hop=0))
@@ -288,7 +288,7 @@ class TestActingOffline:
             (question(resource={"provider": "github"}), "resource_out_of_scope"),
         ],
     )
-    def test_what_no_chain_covers_is_named_beside_what_is_held(
+    def test_a_call_beyond_all_chains_is_named_with_the_held_capabilities(
         self, asked: Question, code: str
     ) -> None:
         with pytest.raises(AttenuationError) as wide:
@@ -297,12 +297,12 @@ class TestActingOffline:
         assert asked.command in str(wide.value)
         assert "/github/issue on github owner=acme repo=app" in str(wide.value)
 
-    def test_of_many_chains_some_are_told(self) -> None:
+    def test_of_many_held_capabilities_eight_are_named(self) -> None:
         many = [held(f"/a/{number}", {}) for number in range(11)]
         with pytest.raises(AttenuationError, match="/a/7 on any resource and 3 more"):
             next(self.act(question(), *many))
 
-    def test_without_an_audience_nothing_is_signed(self) -> None:
+    def test_a_call_without_an_audience_is_not_signed(self) -> None:
         with pytest.raises(ConfigurationError, match="audience") as missing:
             next(self.act(question(), held(audience=None)))
         assert missing.value.setting == "audience"
@@ -328,13 +328,13 @@ class TestActingOffline:
         act = invoked(next(self.act(question(audience=SERVICE), held(), there))).payload
         assert act.aud == SERVICE
 
-    def test_a_call_that_no_token_holds_is_a_wrong_one(self) -> None:
+    def test_a_call_that_no_token_can_have_is_invalid(self) -> None:
         flow = self.act(question())
         next(flow)
         with pytest.raises(InvalidRequest, match="not NFC"):
             flow.send(refused("malformed_ucan", "args: not NFC"))
 
-    def test_after_its_end_a_chain_that_covered_says_so(self) -> None:
+    def test_an_expired_chain_that_covered_the_call_is_reported_as_expired(self) -> None:
         with pytest.raises(ExpiredChain):
             next(self.act(question(), held(expires_at=NOW), held("/github/repo")))
 
@@ -366,7 +366,7 @@ class TestWhenNobodyAnswers:
             flow.send(None)
         return flow
 
-    def test_a_read_that_the_chain_covers_goes_on_by_it(self) -> None:
+    def test_a_read_that_the_chain_covers_continues_in_open_mode(self) -> None:
         one = held()
         flow = self.down(self.call(one))
         invoke = invoked(flow.throw(Unreachable("down")))
@@ -375,7 +375,7 @@ class TestWhenNobodyAnswers:
         assert (bool(grant), grant.degraded, grant.ucan) == (True, True, "a.b.c")
         assert (grant.chain, grant.resource) == (one.chain, REPO)
 
-    def test_what_no_chain_covers_is_never_degraded(self) -> None:
+    def test_a_call_beyond_all_chains_is_never_degraded(self) -> None:
         flow = self.down(self.call(held(), covered=False))
         with pytest.raises(Unreachable):
             flow.throw(Unreachable("down"))
@@ -386,7 +386,7 @@ class TestWhenNobodyAnswers:
             flow.throw(Unreachable("down"))
         assert (stop.value.value.degraded, stop.value.value.ucan) == (True, None)
 
-    def test_an_earlier_allow_comes_first_while_it_lasts(self) -> None:
+    def test_an_unexpired_earlier_allow_is_preferred(self) -> None:
         one = held()
         own = parent_chain.offline_grant(one, question(args={"state": "open"}), AGENT, 3.0)
         assert own is not None
@@ -399,7 +399,7 @@ class TestWhenNobodyAnswers:
         flow = self.down(self.call(one, held=(late, own)))
         assert invoked(flow.throw(Unreachable("down"))).payload.prf == list(one.chain)
 
-    def test_an_allow_of_a_prefix_has_no_token_to_go_on_with(self) -> None:
+    def test_an_allow_of_a_prefix_has_no_token_to_reuse(self) -> None:
         own = parent_chain.offline_grant(held(), question(), AGENT)
         assert own is not None
         flow = self.down(self.call(held(), held=(changed(own, commands=(LIST,)),)))
@@ -408,7 +408,7 @@ class TestWhenNobodyAnswers:
         assert (stop.value.value.degraded, stop.value.value.commands) == (True, (LIST,))
 
 
-def test_the_chain_that_another_one_hands_on_is_found() -> None:
+def test_the_chain_that_a_longer_chain_extends_is_found() -> None:
     one, two = held("/github/repo"), held()
     below = chain_of([*two.chain, "x.y.z"])
     assert parent_chain.narrowed_by([one, two], below) == two.chain

@@ -23,27 +23,27 @@ def learnt(answer: HttpReply | Exception) -> Any:
     return stop.value.value
 
 
-def test_the_offset_is_what_the_server_is_ahead() -> None:
+def test_the_offset_is_the_servers_lead() -> None:
     body = json.dumps({"serverTime": "2026-09-21T14:13:20.000Z"}).encode()
     at = 1_790_000_000.0
     assert learnt(HttpReply(200, {}, body, at - 75)) == 75.0
     assert learnt(HttpReply(200, {}, body, at + 75)) == -75.0
 
 
-def test_without_an_answer_nothing_is_known() -> None:
+def test_without_a_reply_the_offset_is_unknown() -> None:
     assert learnt(Unreachable("down")) is None
     assert learnt(HttpReply(200, {}, b"{}", 0.0)) is None
     assert learnt(HttpReply(404, {}, b"{}", 0.0)) is None
 
 
-def test_the_clock_is_named_with_its_difference() -> None:
+def test_the_clock_difference_is_stated() -> None:
     assert "75 s behind the control plane" in clock.difference(75.2)
     assert "75 s ahead of the control plane" in clock.difference(-75.2)
     assert "agree" in clock.difference(1.0)
     assert "could not be read" in clock.difference(None)
 
 
-def test_the_offset_travels_as_a_whole_number_within_a_day() -> None:
+def test_the_offset_is_passed_on_as_whole_seconds_within_a_day() -> None:
     for offset in (0, 75, -75, 86_400):
         assert parent_env.clock_offset(parent_env.clock_variable(offset)) == offset
     assert parent_env.clock_variable(74.6) == {"NOMOS_CLOCK_OFFSET": "75"}
@@ -64,7 +64,9 @@ def test_the_offset_travels_as_a_whole_number_within_a_day() -> None:
         (1_800_000_600.4, " by this clock, which is 300 s behind the control plane's"),
     ],
 )
-def test_a_token_out_of_its_time_is_told_with_both_times(server: float | None, end: str) -> None:
+def test_a_token_out_of_its_time_is_reported_with_both_times(
+    server: float | None, end: str
+) -> None:
     now = 1_800_000_300
     expired = clock.out_of_time("expired", "1800000060", now, server)
     assert expired == (
@@ -77,7 +79,7 @@ def test_a_token_out_of_its_time_is_told_with_both_times(server: float | None, e
     assert early.endswith(end)
 
 
-def test_what_is_no_moment_has_no_such_sentence() -> None:
+def test_an_invalid_time_gives_no_such_message() -> None:
     assert clock.out_of_time("revoked", "1", 1, None) is None
     for moment in (None, '"1"', "-1", "1" * 12, "²"):
         assert clock.out_of_time("expired", moment, 1, None) is None

@@ -69,12 +69,12 @@ def followed(issuer: Issuer) -> FeedState:
 # An honest feed
 
 
-def test_an_empty_log_is_known_to_be_empty() -> None:
+def test_an_empty_log_is_complete() -> None:
     state = advance(FeedState(TENANT), reply([]), Issuer().said("n"), "n")
     assert state == FeedState(TENANT, Head(0, GENESIS))
 
 
-def test_rows_are_taken_over_as_they_come() -> None:
+def test_new_rows_are_added() -> None:
     issuer = Issuer("a", "b")
     state = followed(issuer)
     assert (state.ids, state.head, state.complete) == (frozenset("ab"), issuer.head, True)
@@ -84,13 +84,13 @@ def test_rows_are_taken_over_as_they_come() -> None:
     assert (after.ids, after.head) == (frozenset("abc"), issuer.head)
 
 
-def test_nothing_new_changes_nothing() -> None:
+def test_a_reply_without_rows_changes_nothing() -> None:
     issuer = Issuer("a")
     state = followed(issuer)
     assert advance(state, reply([]), issuer.said("m"), "m") == state
 
 
-def test_what_does_not_fit_one_reply_counts_when_the_signed_head_is_reached() -> None:
+def test_rows_of_several_replies_count_once_the_signed_row_is_reached() -> None:
     issuer = Issuer(*"abcde")
     first = advance(
         FeedState(TENANT), reply(issuer.entries(0, 2), more=True), issuer.said("1"), "1"
@@ -106,7 +106,7 @@ def test_what_does_not_fit_one_reply_counts_when_the_signed_head_is_reached() ->
     assert (third.head, third.ids, third.complete) == (issuer.head, frozenset("abcdef"), True)
 
 
-def test_a_set_that_grows_is_a_set_and_what_it_was_stays() -> None:
+def test_earlier_sets_do_not_change_when_rows_are_added() -> None:
     made, wanted = [RevokedIds()], [frozenset[str]()]
     for size in (3, 0, 1, 1, 40, 1, 2, 7, 1, 100, 1):
         more = [f"{size}-{len(made)}-{number % 30}" for number in range(size)]
@@ -121,7 +121,7 @@ def test_a_set_that_grows_is_a_set_and_what_it_was_stays() -> None:
     assert repr(made[1]) == "Ids(3)"
 
 
-def test_a_long_log_is_copied_little() -> None:
+def test_a_long_log_is_seldom_copied() -> None:
     """Neither when it is read in pages nor when one more is revoked is all of it copied."""
     ids, parts = RevokedIds(), 0
     copied = 0
@@ -229,7 +229,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", sorted(WRONG))
-def test_a_wrong_reply_is_a_problem_that_says_what(name: str) -> None:
+def test_a_faulty_reply_is_a_problem_with_a_sentence(name: str) -> None:
     content, sentence = WRONG[name]
     problem = advance(FeedState(TENANT), content, HONEST.said("n"), "n")
     assert isinstance(problem, FeedProblem)
@@ -258,14 +258,14 @@ def test_a_row_without_a_canonical_form_is_a_problem() -> None:
     ],
     ids=str,
 )
-def test_a_checkpoint_of_something_else_is_a_problem(change: dict[str, Any], sentence: str) -> None:
+def test_a_checkpoint_of_another_log_is_a_problem(change: dict[str, Any], sentence: str) -> None:
     said = HONEST.said("n").model_copy(update=change)
     problem = advance(followed(HONEST), reply([]), said, "n")
     assert isinstance(problem, FeedProblem)
     assert sentence in problem.text
 
 
-def test_what_was_read_ahead_and_is_not_the_issuers_is_forgotten_again() -> None:
+def test_unproven_rows_are_dropped_after_a_mismatch() -> None:
     issuer, forged = Issuer(*"abcd"), Issuer(*"abxy")
     state = advance(
         FeedState(TENANT), reply(forged.entries(0, 3), more=True), issuer.said("1"), "1"
@@ -392,7 +392,7 @@ TestBetween = Between.TestCase
 TestBetween.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
-def test_a_row_that_is_known_may_not_be_another() -> None:
+def test_a_known_row_may_not_change() -> None:
     known, other = Head(3, "a" * 64), Head(3, "b" * 64)
     assert feed_state._changed({"hash": other.hash}, other, floor=known) == (
         "it was rewritten: row 3 is not the one that is known"
@@ -401,7 +401,7 @@ def test_a_row_that_is_known_may_not_be_another() -> None:
     assert feed_state._changed({"hash": other.hash}, known, floor=known) is not None
 
 
-def test_a_key_log_goes_on_from_what_is_known() -> None:
+def test_a_key_log_must_extend_the_known_one() -> None:
     entries = [{"hash": "a"}, {"hash": "b"}]
     assert feed_state.keys_missing(entries, Head()) is None
     assert feed_state.keys_missing(entries, Head(2, "b")) is None

@@ -105,7 +105,7 @@ def held(**changes: Any) -> GrantBase:
 SIGNED = Signed(id=1, jwt="a.b.c", cid="0" * 64)
 
 
-def test_an_allow_is_asked_for_then_signed_for() -> None:
+def test_an_allow_is_requested_and_then_an_invocation_signed() -> None:
     flow = flows.authorize(call())
     invoke = to_signing(flow, reply(allowed()))
     assert invoke.key == AGENT
@@ -119,7 +119,7 @@ def test_an_allow_is_asked_for_then_signed_for() -> None:
     assert (grant.ucan, grant.receipt_id, grant.clock_offset) == ("a.b.c", "evt_1", 7.0)
 
 
-def test_the_question_is_sent_as_it_was_asked() -> None:
+def test_all_members_of_the_question_are_sent() -> None:
     extra = {"args": {"state": "open"}, "purpose": "triage", "ttl_seconds": 60}
     effect = next(flows.authorize(call(question=extra)))
     assert isinstance(effect, Send)
@@ -143,12 +143,12 @@ def test_bound_args_come_from_the_canonical_answer() -> None:
     assert invoke.payload.args == {"content": digest, "resource": RESOURCE}
 
 
-def test_without_a_server_time_the_arrival_counts() -> None:
+def test_without_a_server_time_the_time_of_arrival_is_used() -> None:
     flow = flows.authorize(call())
     assert to_signing(flow, reply(allowed(serverTime=None))).payload.iat == NOW - 60
 
 
-def test_a_deny_is_a_falsy_grant_that_says_why() -> None:
+def test_a_deny_is_a_falsy_grant_with_its_reason() -> None:
     flow = flows.authorize(call())
     next(flow)
     body = {
@@ -167,7 +167,7 @@ def test_a_deny_is_a_falsy_grant_that_says_why() -> None:
         assert part in str(denied.value)
 
 
-def test_a_question_to_a_person_is_neither_yes_nor_no() -> None:
+def test_a_step_up_is_neither_allow_nor_deny() -> None:
     flow = flows.authorize(call())
     next(flow)
     body = {"decision": "requires_step_up", "receiptId": "e", "approvalEnvelopeId": "env_1"}
@@ -178,7 +178,7 @@ def test_a_question_to_a_person_is_neither_yes_nor_no() -> None:
         grant.require()
 
 
-def test_a_question_to_a_person_says_why_it_is_asked() -> None:
+def test_a_step_up_has_its_reason_and_url() -> None:
     flow = flows.authorize(call())
     next(flow)
     body = {
@@ -224,7 +224,7 @@ def test_a_question_to_a_person_says_why_it_is_asked() -> None:
         (allowed(receiptId="x" * 2000), "receiptId"),
     ],
 )
-def test_an_answer_that_is_not_exactly_a_decision_allows_nothing(body: object, what: str) -> None:
+def test_a_malformed_decision_allows_nothing(body: object, what: str) -> None:
     flow = flows.authorize(call())
     next(flow)
     with pytest.raises(InvalidResponse, match=what):
@@ -234,7 +234,7 @@ def test_an_answer_that_is_not_exactly_a_decision_allows_nothing(body: object, w
 @pytest.mark.parametrize(
     "body", [b"<html>", b'{"decision":"deny","decision":"allow"}', b"", b"[" * 100_000]
 )
-def test_an_answer_that_is_not_json_allows_nothing(body: bytes) -> None:
+def test_a_reply_that_is_not_json_allows_nothing(body: bytes) -> None:
     flow = flows.authorize(call())
     next(flow)
     with pytest.raises(InvalidResponse, match="JSON"):
@@ -249,7 +249,7 @@ def test_a_binary_that_refuses_raises_its_reason() -> None:
     assert refused.value.code == "unknown_key"
 
 
-def test_a_binary_that_answers_something_else_signs_nothing() -> None:
+def test_an_unexpected_answer_of_the_binary_is_an_error() -> None:
     flow = flows.authorize(call())
     to_signing(flow, reply(allowed()))
     with pytest.raises(SignerError, match="unexpected response type"):
@@ -273,7 +273,7 @@ def test_identify_loads_the_key_and_learns_its_did() -> None:
 # Retries
 
 
-def test_an_unreachable_control_plane_is_tried_again_after_a_pause() -> None:
+def test_an_unreachable_control_plane_is_retried_after_a_pause() -> None:
     flow = flows.authorize(call(jitter=(0.5, 0.0)))
     first = next(flow)
     assert flow.throw(Unreachable("refused")) == Pause(0.1 * 1.5)
@@ -285,7 +285,7 @@ def test_an_unreachable_control_plane_is_tried_again_after_a_pause() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_busy_control_plane_is_tried_again(status: int) -> None:
+def test_a_busy_control_plane_is_retried(status: int) -> None:
     flow = flows.authorize(call())
     next(flow)
     assert flow.send(reply({}, status)) == Pause(0.1)
@@ -294,20 +294,20 @@ def test_a_busy_control_plane_is_tried_again(status: int) -> None:
 
 
 @pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("0", 0.1), ("soon", 0.1), ("", 0.1)])
-def test_a_wait_that_the_server_asks_for_is_honoured(asked: str, waited: float) -> None:
+def test_a_retry_after_of_the_server_is_obeyed(asked: str, waited: float) -> None:
     flow = flows.authorize(call())
     next(flow)
     assert flow.send(reply({}, 429, **{"retry-after": asked})) == Pause(waited)
 
 
-def test_a_wait_of_more_than_thirty_seconds_is_not_waited_for() -> None:
+def test_a_retry_after_of_more_than_30_seconds_is_not_waited_for() -> None:
     flow = flows.authorize(call())
     next(flow)
     with pytest.raises(Exception, match="429"):
         flow.send(reply({}, 429, **{"retry-after": "31"}))
 
 
-def test_a_plain_500_is_not_tried_again() -> None:
+def test_a_plain_500_is_not_retried() -> None:
     flow = flows.authorize(call())
     next(flow)
     with pytest.raises(ServerError):
@@ -339,7 +339,7 @@ def test_open_a_write_raises_all_the_same(trouble: Exception) -> None:
         fail(flows.authorize_or_degrade(call(WRITE)), trouble)
 
 
-def test_open_a_child_goes_on_with_nothing_that_its_chain_is_not_for() -> None:
+def test_open_a_child_gets_no_grant_beyond_its_chain() -> None:
     with pytest.raises(Unreachable):
         fail(flows.authorize_or_degrade(call(covered=False)), Unreachable("down"))
 
@@ -352,7 +352,7 @@ def test_open_a_grant_of_a_prefix_is_used_again_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda t: type(t).__name__)
-def test_open_a_read_without_an_earlier_allow_goes_on_without_a_token(trouble: Exception) -> None:
+def test_open_a_read_without_an_earlier_allow_continues_without_a_token(trouble: Exception) -> None:
     flow = flows.authorize_or_degrade(call())
     with pytest.raises(StopIteration) as stop:
         fail(flow, trouble)
@@ -414,7 +414,7 @@ def test_open_a_refusal_that_cannot_be_read_is_no_outage(refusal: dict[str, Any]
         flow.send(reply(refusal))
 
 
-def test_what_a_newer_server_adds_to_an_explanation_is_left_out() -> None:
+def test_unknown_members_of_an_explanation_are_ignored() -> None:
     flow = flows.authorize_or_degrade(call())
     next(flow)
     explanation = {"policies": ["no"], "url": "https://example.com"}
@@ -436,7 +436,7 @@ def test_open_a_refusal_stays_a_refusal() -> None:
 # Signing again
 
 
-def test_a_fresh_invocation_lives_a_minute_by_the_servers_clock() -> None:
+def test_an_invocation_is_valid_for_a_minute_by_the_servers_clock() -> None:
     flow = flows.invoke(held(clock_offset=-5.0), args={"state": "open"}, now=NOW, nonce="n2")
     effect = next(flow)
     assert isinstance(effect, Sign)
@@ -447,7 +447,7 @@ def test_a_fresh_invocation_lives_a_minute_by_the_servers_clock() -> None:
     assert finish(flow, SIGNED) == "a.b.c"
 
 
-def test_a_fresh_invocation_never_outlives_its_grant() -> None:
+def test_an_invocation_expires_with_its_grant() -> None:
     effect = next(flows.invoke(held(), args=None, now=NOW + 290, nonce="n"))
     assert isinstance(effect, Sign)
     assert isinstance(effect.request, Invoke)
@@ -487,7 +487,7 @@ def test_an_allow_of_a_prefix_lists_its_commands_and_signs_nothing_yet() -> None
         (READ, [WRITE]),
     ],
 )
-def test_commands_beyond_the_prefix_asked_for_are_not_taken(
+def test_commands_outside_of_the_requested_prefix_are_refused(
     command: str, commands: list[str]
 ) -> None:
     flow = flows.authorize(call(command))
@@ -497,7 +497,7 @@ def test_commands_beyond_the_prefix_asked_for_are_not_taken(
 
 
 @pytest.mark.parametrize("commands", [["issue"], "x", [1], ["/A"], ["/a"] * 1001])
-def test_commands_that_are_none_make_no_allow(commands: Any) -> None:
+def test_invalid_commands_make_no_allow(commands: Any) -> None:
     flow = flows.authorize(call("/a"))
     next(flow)
     with pytest.raises(InvalidResponse, match="commands"):
@@ -516,7 +516,7 @@ def test_one_command_of_a_prefix_is_signed_on_a_resource_of_its_own() -> None:
     assert (payload.cmd, payload.args) == (WRITE, {"title": "x", "resource": RESOURCE})
 
 
-def test_a_child_shows_its_chain_and_claims_the_call() -> None:
+def test_a_child_sends_its_chain_and_signs_the_question() -> None:
     parent = chain_of(["a.b.c", LINK])
     send = next(flows.authorize(call(parent=parent, question={"args": {"state": "open"}})))
     assert isinstance(send, Send)
@@ -526,7 +526,7 @@ def test_a_child_shows_its_chain_and_claims_the_call() -> None:
 
 
 @pytest.mark.parametrize("body", [{"decision": "deny", "reason": "policy_denied"}, {}])
-def test_every_answer_tells_the_time(body: dict[str, Any]) -> None:
+def test_every_decision_sets_the_clock_offset(body: dict[str, Any]) -> None:
     asked = {"decision": "requires_step_up", "approvalEnvelopeId": "env_1"}
     told = (body or asked) | {"receiptId": "evt_1", "serverTime": iso(NOW + 7)}
     flow = flows.authorize(call())

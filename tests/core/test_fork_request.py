@@ -141,7 +141,7 @@ def test_a_child_without_a_key_gets_one_of_its_own(signer: Signer, binary: Path)
     assert second.seed.reveal() not in repr(second)
 
 
-def test_what_is_forked_holds_and_can_be_forked_again(signer: Signer, binary: Path) -> None:
+def test_a_forked_chain_is_valid_and_can_be_forked_again(signer: Signer, binary: Path) -> None:
     parent = make(ParentChain, chains=(held(),), max_depth=4)
     link = SignerConnection(binary)
     try:
@@ -184,7 +184,7 @@ def _loaded(seed: str) -> Flow[object]:
         ({"with": "filesystem:///a", "can": "read"}, "/filesystem/read", "/github/repo"),
     ],
 )
-def test_what_the_chain_does_not_give_says_what_is_held_and_asked(
+def test_a_capability_beyond_the_chain_is_refused_with_both(
     signer: Signer, capability: dict[str, Any], asked: str, has: str
 ) -> None:
     chain = held(cmd="/github/repo", meta={"resource_constraint": APP})
@@ -197,7 +197,7 @@ def test_what_the_chain_does_not_give_says_what_is_held_and_asked(
     assert has in str(error)
 
 
-def test_time_that_the_chain_does_not_give_is_refused_with_both_times(signer: Signer) -> None:
+def test_a_lifetime_beyond_the_chain_is_refused_with_both_times(signer: Signer) -> None:
     assert forked(signer, wanted(ttl_seconds=300))
     error = refused(signer, wanted(ttl_seconds=301))
     assert isinstance(error, AttenuationError)
@@ -208,13 +208,13 @@ def test_time_that_the_chain_does_not_give_is_refused_with_both_times(signer: Si
     assert payloads(made.parent.chain)[1]["exp"] == NOW + 10
 
 
-def test_the_first_error_of_several_children_says_whose_it_is(signer: Signer) -> None:
+def test_the_first_error_of_several_children_names_the_child(signer: Signer) -> None:
     wishes = [wanted(at=f"children[{index}].") for index in range(3)]
     wishes[2] = wanted(READ, {"with": "github://other", "can": "*"}, at="children[2].")
     assert str(refused(signer, *wishes)).startswith("children[2].capabilities[1]: ")
 
 
-def test_chains_that_cannot_be_handed_on_say_why(signer: Signer) -> None:
+def test_chains_that_cannot_be_delegated_are_refused_with_the_reason(signer: Signer) -> None:
     cases: list[tuple[Chain, type[ChainError], str]] = [
         (held(exp=NOW), ExpiredChain, "expired"),
         (held(nbf=NOW + 10), ExpiredChain, "not_yet_valid"),
@@ -239,7 +239,7 @@ def test_a_chain_for_another_key_names_both(signer: Signer) -> None:
         assert PLANNER.did in str(error)
 
 
-def test_a_key_that_is_not_at_hand_is_asked_for_by_its_variables(signer: Signer) -> None:
+def test_a_missing_key_names_its_variables(signer: Signer) -> None:
     writer = Party(9)
     chain = chain_of([sign(DELEGATION, delegation(ISSUER, writer), ISSUER)])
     error = refused(
@@ -263,13 +263,13 @@ def test_a_key_that_is_not_at_hand_is_asked_for_by_its_variables(signer: Signer)
         [["==", ".a", []], ["or", [["or", []]]]],
     ],
 )
-def test_a_statement_that_says_nothing_is_a_wrong_argument(signer: Signer, pol: list[Any]) -> None:
+def test_a_vacuous_statement_is_an_invalid_argument(signer: Signer, pol: list[Any]) -> None:
     error = refused(signer, wanted(READ, READ | {"pol": pol}))
     assert isinstance(error, ConfigurationError)
     assert error.setting == "capabilities[1]"
 
 
-def test_an_audience_that_nobody_can_be_is_a_wrong_argument(signer: Signer) -> None:
+def test_an_impossible_audience_is_an_invalid_argument(signer: Signer) -> None:
     for named in ("", "did:key:z6MkNobody", "did:web:example.com", RESEARCHER.did + "x", 7):
         with pytest.raises(ConfigurationError, match="audience_did must be") as error:
             wanted(audience_did=named)
@@ -281,7 +281,7 @@ def test_an_audience_that_nobody_can_be_is_a_wrong_argument(signer: Signer) -> N
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 1.5, "60", True, 10**12])
-def test_a_time_that_is_none_is_a_wrong_argument(ttl: Any) -> None:
+def test_an_invalid_time_is_an_invalid_argument(ttl: Any) -> None:
     with pytest.raises(ConfigurationError) as error:
         wanted(ttl_seconds=ttl, at="children[1].")
     assert error.value.setting == "children[1].ttl_seconds"
@@ -316,7 +316,7 @@ def test_only_the_chains_that_are_narrowed_are_sent() -> None:
     assert request.children[0].links[0].chain == 0
 
 
-def test_a_chain_that_ends_sooner_or_counts_once_is_passed_over() -> None:
+def test_a_chain_that_expires_sooner_or_is_approved_is_skipped() -> None:
     over, once = held(exp=NOW), held(meta={"approval": {"id": "env_1"}})
     short, long = held(exp=NOW + 100), held(exp=NOW + 200)
     parent = make(ParentChain, chains=(once, over, short, long))
@@ -324,7 +324,7 @@ def test_a_chain_that_ends_sooner_or_counts_once_is_passed_over() -> None:
     assert sent(asking(wanted(ttl_seconds=150), parent=parent)).chains == [list(long)]
 
 
-def test_what_no_chain_covers_narrows_the_first_so_that_the_binary_says_why() -> None:
+def test_an_uncovered_capability_is_sent_with_the_first_chain() -> None:
     parent = make(ParentChain, chains=(held(cmd="/github/issue"), held(nonce="n-2")))
     request = sent(asking(wanted({"with": "filesystem:///a", "can": "*"}), parent=parent))
     assert request.chains == [list(parent.chains[0])]
@@ -340,7 +340,7 @@ def of_two(**capability: Any) -> ForkRequest:
     return asking(wanted(READ | capability), parent=parent)
 
 
-def test_each_chain_that_covers_a_capability_with_statements_may_be_taken() -> None:
+def test_each_covering_chain_is_an_alternative_if_there_are_statements() -> None:
     request = sent(of_two(pol=[ANY]))
     assert len(request.chains) == 2
     (link,) = request.children[0].links
@@ -350,7 +350,7 @@ def test_each_chain_that_covers_a_capability_with_statements_may_be_taken() -> N
 
 
 @pytest.mark.parametrize(("taken", "index"), [(None, 0), (1, 1)])
-def test_a_child_inherits_the_chain_that_was_taken(taken: int | None, index: int) -> None:
+def test_a_child_inherits_the_chain_that_the_binary_selected(taken: int | None, index: int) -> None:
     forking = of_two(pol=[ANY])
     flow = fork(forking)
     next(flow)
@@ -360,7 +360,7 @@ def test_a_child_inherits_the_chain_that_was_taken(taken: int | None, index: int
     assert done.value.value[0].parent.chains[0][0] == forking.parent.chains[index][0]
 
 
-def test_a_chain_that_was_not_offered_is_no_answer() -> None:
+def test_an_answer_with_an_unoffered_chain_is_refused() -> None:
     for forking, chain in ((of_two(pol=[ANY]), 0), (of_two(pol=[ANY]), 2), (of_two(), 1)):
         flow = fork(forking)
         next(flow)
@@ -436,7 +436,7 @@ def test_a_child_that_fits_into_no_request_is_refused_by_name() -> None:
     assert error.value.setting == "children[0].capabilities"
 
 
-def test_a_no_in_the_second_request_names_the_child_and_the_chain_that_it_is_about() -> None:
+def test_a_refusal_in_the_second_request_names_its_child_and_chain() -> None:
     wishes = [wanted(*[READ] * 64, at=f"children[{index}].") for index in range(20)]
     flow = fork(asking(*wishes, parent=make(ParentChain, chains=(held(cmd="/a"), held()))))
     effect = next(flow)
@@ -464,7 +464,7 @@ def test_a_no_in_the_second_request_names_the_child_and_the_chain_that_it_is_abo
         ForkAnswer(id=1, children=[Forked(aud=RESEARCHER.did, links=[])], more=False),
     ],
 )
-def test_an_answer_to_another_question_is_no_child(answer: object) -> None:
+def test_an_answer_to_another_request_is_refused(answer: object) -> None:
     flow = fork(asking(wanted()))
     next(flow)
     with pytest.raises(SignerError, match="unexpected response type"):
@@ -486,7 +486,7 @@ def test_every_refusal_of_a_chain_has_its_error() -> None:
         assert (type(error), error.code, error.hop) == (kind, code, 2)
 
 
-def test_a_chain_is_proven_by_the_binary_and_by_its_key(signer: Signer) -> None:
+def test_a_chain_is_verified_by_the_binary_for_its_key(signer: Signer) -> None:
     good = make(ParentChain, chains=(held(), held(nonce="n-2")))
     assert (
         len(
@@ -527,7 +527,7 @@ def test_a_chain_is_proven_by_the_binary_and_by_its_key(signer: Signer) -> None:
         )
 
 
-def test_another_answer_proves_nothing() -> None:
+def test_an_unexpected_answer_proves_nothing() -> None:
     flow = chain_verification.verify_chain(
         make(ParentChain, chains=(held(),)), key=PLANNER.did, now=NOW, setting="X"
     )
@@ -536,7 +536,9 @@ def test_another_answer_proves_nothing() -> None:
         flow.send(LoadKeyAnswer(id=1, key=PLANNER.did))
 
 
-def test_the_family_is_what_the_chain_says_and_then_what_the_parent_said(signer: Signer) -> None:
+def test_swarm_and_parent_receipt_come_from_the_chain_or_else_from_the_parent(
+    signer: Signer,
+) -> None:
     def family(meta: dict[str, Any] | None) -> tuple[str | None, str | None]:
         said = {"parent_receipt_id": "evt_said", "swarm_id": "said"}
         parent = make(ParentChain, chains=(held(meta=meta or ...),), **said)
@@ -549,6 +551,6 @@ def test_the_family_is_what_the_chain_says_and_then_what_the_parent_said(signer:
     assert family({"receipt_id": RECEIPT, "lineage": lineage}) == (RECEIPT, "night-run")
 
 
-def test_nothing_secret_is_in_what_is_passed_around() -> None:
+def test_the_repr_of_a_fork_request_has_no_token() -> None:
     assert "n-0" not in repr(asking(wanted()))
     assert fork_request.MAX_REQUEST < 1024 * 1024

@@ -34,9 +34,7 @@ BAD_JSON: Final[dict[str, tuple[bytes, str, tuple[str, ...]]]] = {
 
 
 @pytest.mark.parametrize(("content", "says", "fields"), BAD_JSON.values(), ids=BAD_JSON)
-def test_json_with_more_than_one_reading_is_refused(
-    content: bytes, says: str, fields: tuple[str, ...]
-) -> None:
+def test_ambiguous_json_is_refused(content: bytes, says: str, fields: tuple[str, ...]) -> None:
     with pytest.raises(JsonFault) as raised:
         strict_json.parse(content)
     assert says in str(raised.value)
@@ -45,7 +43,7 @@ def test_json_with_more_than_one_reading_is_refused(
     assert str(raised.value).isascii()
 
 
-def test_a_reason_has_no_text_of_the_sender() -> None:
+def test_error_messages_contain_no_text_of_the_sender() -> None:
     for content in (b'{"hunter2": "\\ud800"}', b'{"hunter2": 1, "hunter2": 1}'):
         with pytest.raises(JsonFault) as raised:
             strict_json.parse(content)
@@ -83,7 +81,7 @@ def test_any_other_id_is_replaced(sent: list[str]) -> None:
     assert request_id.choose(sent, lambda size: "0" * 2 * size) == f"req_{'0' * 24}"
 
 
-def test_one_header_bears_one_token() -> None:
+def test_the_token_of_one_header_is_read() -> None:
     assert bearer.read(["bearer  a.b.c "], b"state=open&q=access%20tokens") == "a.b.c"
 
 
@@ -108,7 +106,7 @@ def test_a_credential_sent_another_way_is_refused(
     assert raised.value.fault == fault
 
 
-def test_what_can_be_no_token_is_known_before_it_is_read() -> None:
+def test_text_that_cannot_be_a_token_is_reported() -> None:
     assert bearer.token_fault("a.b.c") is None
     for text in ("a.b", "a.b.c.d", "a..c", "é.b.c", "a.b.c=", "a.b.c\n"):
         assert bearer.token_fault(text) == "the token is not three base64url parts joined by dots"
@@ -133,7 +131,7 @@ def test_what_can_be_no_token_is_known_before_it_is_read() -> None:
         (b"&".join(b"a%d=1" % n for n in range(65)), None),
     ],
 )
-def test_a_query_with_more_than_one_reading_is_refused(text: bytes, name: str | None) -> None:
+def test_an_ambiguous_query_is_refused(text: bytes, name: str | None) -> None:
     with pytest.raises(QueryFault) as raised:
         query.parameters(text, takes=("a",) if name else None)
     assert raised.value.name == name

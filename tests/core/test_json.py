@@ -54,6 +54,6 @@ def _reversed(value: Any) -> Any:
     return value
 
 
-def test_nan_is_no_json_and_equals_nothing() -> None:
+def test_nan_is_not_json_and_equals_nothing() -> None:
     assert not same(float("nan"), float("nan"))
     assert not same({"a": [float("nan")]}, {"a": [float("nan")]})

@@ -53,14 +53,14 @@ def from_env(environ: Mapping[str, str]) -> ParentChain:
 
 @holds_for(parents)
 @settings(max_examples=1000)
-def test_what_is_handed_on_is_what_arrives(parent: ParentChain) -> None:
+def test_variables_are_read_back_equal(parent: ParentChain) -> None:
     assert from_env(parent_env.to_env(parent)) == parent
     named = parent_env.to_env(parent, file="/f")
     assert CHAIN not in named
     assert parent_env.from_env(named, {"/f": parent_env.chain_text(parent)}.__getitem__) == parent
 
 
-def test_nothing_is_handed_on_by_a_root_and_nothing_makes_one() -> None:
+def test_a_root_sets_no_variables_and_no_variables_make_a_root() -> None:
     assert parent_env.to_env(make(ParentChain)) == {}
     assert from_env({}) == make(ParentChain)
     assert not from_env({"PATH": "/bin", DEPTH: "3"})
@@ -75,7 +75,7 @@ def test_one_chain_is_an_array_and_several_are_an_array_of_arrays() -> None:
     assert from_env({CHAIN: '[["a.b.c"]]'}) == make(ParentChain, chains=(chain_of(["a.b.c"]),))
 
 
-def test_whitespace_between_tokens_is_nobodys_fault() -> None:
+def test_whitespace_between_tokens_is_accepted() -> None:
     assert from_env({CHAIN: ' ["a.b.c", "d.e.f"]\n'}).chain == chain_of(["a.b.c", "d.e.f"])
     assert from_env({CHAIN: json.dumps([["a.b.c"], ["d.e.f"]], indent=1)}).chains == (
         chain_of(["a.b.c"]),
@@ -140,7 +140,7 @@ def test_a_chain_has_a_limit_and_the_message_names_it() -> None:
 
 
 @pytest.mark.parametrize("depth", ["0", "33", "-1", "08", "8.0", "eight", " 8", "٨"])
-def test_a_limit_that_is_none_raises(depth: str) -> None:
+def test_an_invalid_limit_raises(depth: str) -> None:
     with pytest.raises(ConfigurationError, match=DEPTH) as error:
         from_env({DEPTH: depth})
     assert error.value.setting == DEPTH
@@ -148,18 +148,18 @@ def test_a_limit_that_is_none_raises(depth: str) -> None:
 
 @pytest.mark.parametrize("variable", [RECEIPT, SWARM])
 @pytest.mark.parametrize("value", ["", " ", "a b", "ü", "x" * 129, "a\nb"])
-def test_a_name_that_is_none_raises(variable: str, value: str) -> None:
+def test_an_invalid_name_raises(variable: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=variable) as error:
         from_env({CHAIN: json.dumps([TOKEN]), variable: value})
     assert error.value.setting == variable
 
 
-def test_two_answers_to_one_question_are_refused_even_if_equal() -> None:
+def test_two_variables_for_one_setting_are_refused_even_if_equal() -> None:
     with pytest.raises(ConfigurationError, match=f"{CHAIN} and {CHAIN_FILE} are both set"):
         from_env({CHAIN: json.dumps([TOKEN]), CHAIN_FILE: "/f"})
 
 
-def test_a_key_without_a_chain_says_what_is_missing() -> None:
+def test_a_key_without_a_chain_names_the_missing_variables() -> None:
     with pytest.raises(ConfigurationError, match=f"neither {CHAIN} nor {CHAIN_FILE}") as error:
         from_env({KEY_FD: "7", SWARM: "s"})
     assert error.value.setting == SWARM
@@ -167,7 +167,7 @@ def test_a_key_without_a_chain_says_what_is_missing() -> None:
         from_env({KEY_HANDOVER: "/k"})
 
 
-def test_what_is_too_large_for_a_variable_needs_a_file() -> None:
+def test_chains_too_large_for_a_variable_need_a_file() -> None:
     large = make(
         ParentChain, chains=tuple(chain_of([f"{'a' * 3000}.b.{'c' * 400}"]) for _ in range(62))
     )
@@ -182,7 +182,7 @@ def test_what_is_too_large_for_a_variable_needs_a_file() -> None:
     assert read == large
 
 
-def test_what_could_not_be_read_is_not_handed_on() -> None:
+def test_chains_that_cannot_be_read_back_are_not_written() -> None:
     huge = make(ParentChain, chains=tuple(chain_of([f"{'a' * 60_000}.b.c"]) for _ in range(20)))
     wrong: list[tuple[ParentChain, type[NomosError]]] = [
         (huge, MalformedChain),
@@ -202,7 +202,7 @@ def test_what_could_not_be_read_is_not_handed_on() -> None:
             parent_env.to_env(parent, file="/f")
 
 
-def test_the_largest_that_is_handed_on_is_read() -> None:
+def test_the_largest_chains_are_read_back() -> None:
     link = f"{'a' * 16_000}.b.{'c' * 300}"
     largest = make(ParentChain, chains=tuple(chain_of([link]) for _ in range(64)))
     text = parent_env.chain_text(largest)
@@ -243,7 +243,7 @@ def test_a_chain_may_come_in_any_of_these_forms(whatever: object) -> None:
         allowed(chain=NO_CHAIN),
     ],
 )
-def test_no_chain_at_all_means_a_root_which_is_told_what_to_do(nothing: object) -> None:
+def test_without_a_chain_the_error_says_to_authorize_first(nothing: object) -> None:
     with pytest.raises(
         ConfigurationError, match=r"this process is a root: authorize first and pass grant\.chain"
     ) as error:
@@ -252,11 +252,11 @@ def test_no_chain_at_all_means_a_root_which_is_told_what_to_do(nothing: object) 
 
 
 @pytest.mark.parametrize("wrong", [None, "a.b.c", b"a.b.c", 7, {TOKEN}, [7], [TOKEN, [TOKEN]]])
-def test_what_is_no_chain_is_refused_by_name(wrong: object) -> None:
+def test_a_value_that_is_no_chain_is_refused_by_its_setting(wrong: object) -> None:
     with pytest.raises(ConfigurationError, match="parent must be a chain"):
         parent_env.as_parent_chain(wrong, setting="parent")
 
 
-def test_a_grant_that_does_not_allow_gives_nothing() -> None:
+def test_a_grant_that_does_not_allow_has_no_chain() -> None:
     with pytest.raises(Denied):
         parent_env.as_parent_chain(allowed(decision="deny"))

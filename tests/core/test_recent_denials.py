@@ -44,7 +44,7 @@ def asked(command: str = READ, resource: Any = None, **more: Any) -> Question:
         asked("/github/issue/list/all"),
     ],
 )
-def test_a_refusal_stands_whatever_else_is_in_the_question(question: Question) -> None:
+def test_a_denial_applies_whatever_else_the_question_has(question: Question) -> None:
     refusals = RecentDenials(Clock())
     refusals.remember(asked(args={"state": "closed"}), "policy_denied")
     against = refusals.against(question)
@@ -61,7 +61,7 @@ def test_a_refusal_stands_whatever_else_is_in_the_question(question: Question) -
         asked(resource=REPO | {"provider": "gitlab"}),
     ],
 )
-def test_what_does_not_overlap_goes_on(question: Question) -> None:
+def test_a_question_that_does_not_overlap_is_not_affected(question: Question) -> None:
     refusals = RecentDenials(Clock())
     refusals.remember(asked(), "policy_denied")
     assert refusals.against(question) is None
@@ -89,7 +89,7 @@ def test_what_does_not_overlap_goes_on(question: Question) -> None:
         ("c", False),
     ],
 )
-def test_a_path_overlaps_with_what_lies_above_and_beneath(path: str, stands: bool) -> None:  # noqa: FBT001
+def test_a_path_overlaps_with_its_ancestors_and_descendants(path: str, stands: bool) -> None:  # noqa: FBT001
     refusals = RecentDenials(Clock())
     refusals.remember(asked(LOOK, FILE), "no")
     question = asked(LOOK, FILE | {"path": path})
@@ -97,7 +97,7 @@ def test_a_path_overlaps_with_what_lies_above_and_beneath(path: str, stands: boo
 
 
 @pytest.mark.parametrize("number", ["7", " 7", 7.0, [7], None, {"n": 7}])
-def test_a_value_of_another_type_is_no_way_past_a_refusal(number: Any) -> None:
+def test_a_value_of_another_type_does_not_evade_a_denial(number: Any) -> None:
     """A server would not take it, and an outage must not, either."""
     issue = REPO | {"issue_number": 7}
     refusals = RecentDenials(Clock())
@@ -107,7 +107,7 @@ def test_a_value_of_another_type_is_no_way_past_a_refusal(number: Any) -> None:
     assert not refusals.against(asked("/github/issue/read", issue | {"issue_number": 7.5}))
 
 
-def test_spellings_that_a_server_may_take_for_one_are_one() -> None:
+def test_spellings_that_a_server_may_treat_as_equal_are_equal() -> None:
     refusals = RecentDenials(Clock())
     refusals.remember(
         asked("/notes/get", {"provider": "notes", "book": "\u00c9t\u00e9", "n": 1}), "no"
@@ -118,7 +118,7 @@ def test_spellings_that_a_server_may_take_for_one_are_one() -> None:
     assert not refusals.against(asked("/notes/get", {"provider": "notes", "n": True}))
 
 
-def test_a_refusal_ends_after_its_time_and_not_before_a_quarter_of_an_hour() -> None:
+def test_a_denial_ends_after_its_time_and_not_before_15_minutes() -> None:
     clock = Clock()
     refusals = RecentDenials(clock)
     refusals.remember(asked(ttl_seconds=1), "no")
@@ -132,7 +132,7 @@ def test_a_refusal_ends_after_its_time_and_not_before_a_quarter_of_an_hour() -> 
     assert not refusals.against(asked(GET))
 
 
-def test_an_allow_of_the_very_same_question_takes_it_back() -> None:
+def test_an_allow_of_the_same_question_ends_the_denial() -> None:
     refusals = RecentDenials(Clock())
     refusals.remember(asked(args={"a": 1}, purpose="p"), "no")
     for other in (asked(), asked(args={"a": 2}, purpose="p"), asked(args={"a": 1}, purpose="q")):
@@ -142,7 +142,7 @@ def test_an_allow_of_the_very_same_question_takes_it_back() -> None:
     assert not refusals.against(asked())
 
 
-def test_a_caller_who_is_refused_is_refused_for_everything_until_there_is_an_answer() -> None:
+def test_a_rejected_caller_is_refused_everything_until_the_next_decision() -> None:
     clock = Clock()
     refusals = RecentDenials(clock)
     refusals.remember_all("the key is wrong")
@@ -154,7 +154,7 @@ def test_a_caller_who_is_refused_is_refused_for_everything_until_there_is_an_ans
     assert refusals.against(asked(LOOK, FILE)) is None
 
 
-def test_an_approval_that_was_denied_is_a_refusal_of_its_call() -> None:
+def test_a_denied_approval_is_a_denial_of_its_call() -> None:
     refusals = RecentDenials(Clock())
     refusals.remember_call(READ, REPO, "approval env_1 is denied")
     against = refusals.against(asked(args={"a": 1}))
@@ -162,7 +162,9 @@ def test_an_approval_that_was_denied_is_a_refusal_of_its_call() -> None:
     assert "env_1" in against
 
 
-def test_more_than_can_be_remembered_lets_nothing_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_limit_of_denials_every_question_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert MAX_REFUSALS == 1024
     monkeypatch.setattr(recent_denials, "MAX_REFUSALS", 2)
     clock = Clock()

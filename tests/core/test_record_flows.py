@@ -41,7 +41,7 @@ def revoke(target: str = CID, reason: str | None = None) -> Flow[Any]:
     return records.revoke(records.RevocationTarget(target), reason=reason, pauses=NO_PAUSES)
 
 
-def test_a_revocation_is_sent_with_its_reason_and_told_with_its_number() -> None:
+def test_a_revocation_is_sent_with_its_reason_and_returned_with_its_number() -> None:
     flow = revoke(reason="leaked")
     send = next(flow)
     assert isinstance(send, Send)
@@ -54,7 +54,7 @@ def test_a_revocation_is_sent_with_its_reason_and_told_with_its_number() -> None
     assert answered(revoke(), revoked(alreadyRevoked=True)).already_revoked
 
 
-def test_a_revocation_is_worth_repeating() -> None:
+def test_a_failed_revocation_is_retried() -> None:
     flow = revoke()
     first = next(flow)
     assert isinstance(flow.throw(Unreachable("down")), Pause)
@@ -64,12 +64,12 @@ def test_a_revocation_is_worth_repeating() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"id": "cd" * 32}, {"seq": 0}, {"seq": "4"}, {"at": None}, {"alreadyRevoked": 1}]
 )
-def test_an_answer_that_is_no_revocation_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
+def test_a_malformed_revocation_reply_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidResponse):
         answered(revoke(), revoked(**wrong))
 
 
-def test_a_reason_is_a_sentence() -> None:
+def test_an_invalid_reason_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="280"):
         next(revoke(reason="x" * 281))
 
@@ -94,18 +94,18 @@ def test_a_question_is_revoked_by_its_id_until_it_has_become_a_delegation() -> N
 
 
 @pytest.mark.parametrize("members", [{"decision": "deny"}, {"degraded": True}])
-def test_a_grant_that_holds_nothing_has_nothing_to_revoke(members: dict[str, Any]) -> None:
+def test_a_grant_without_a_delegation_cannot_be_revoked(members: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest, match="nothing to revoke") as refused:
         records.named(grant(**members))
     assert refused.value.fields == ("grant_or_id",)
 
 
 @pytest.mark.parametrize("ident", [CID, DID, "app_01jb", "env_01jb"])
-def test_what_has_an_id_is_revoked_by_it(ident: str) -> None:
+def test_ids_are_revoked_as_they_are(ident: str) -> None:
     assert only(ident) == records.RevocationTarget(ident)
 
 
-def test_what_was_handed_on_is_revoked_by_its_last_link_and_shown_whole() -> None:
+def test_a_chain_is_revoked_by_its_last_link_and_sent_whole() -> None:
     chain = chain_of(["a.b.c", "d.e.f"])
     target = records.RevocationTarget(hashlib.sha256(b"d.e.f").hexdigest(), chain)
     other = records.RevocationTarget(hashlib.sha256(b"a.b.c").hexdigest(), chain[:1])
@@ -114,7 +114,7 @@ def test_what_was_handed_on_is_revoked_by_its_last_link_and_shown_whole() -> Non
     assert records.named([chain, chain[:1]]) == (target, other)
 
 
-def test_a_chain_that_is_revoked_goes_along_and_says_by_which_chain_a_child_asks() -> None:
+def test_a_revocation_of_a_chain_is_sent_with_it_and_signed_on_the_childs_chain() -> None:
     chain = chain_of(["a.b.c", "d.e.f"])
     (target,) = records.named(chain)
     flow = records.revoke(target, reason=None, by=chain[:1], pauses=NO_PAUSES)
@@ -136,7 +136,7 @@ TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJkaWQ6a2V5In0.c2lnbmF0dXJl"
     "what",
     [TOKEN, "", CID.upper(), CID + "\n", "evt_1", "did:web:acme.example", "app_", None, b"x", 5],
 )
-def test_what_has_no_such_id_is_refused_and_not_repeated(what: Any) -> None:
+def test_a_value_without_an_id_is_refused_and_not_repeated(what: Any) -> None:
     with pytest.raises(InvalidRequest, match="revoke takes a grant") as refused:
         records.named(what)
     assert TOKEN not in str(refused.value)
@@ -168,7 +168,7 @@ def receipt(body: object, status: int = 200) -> Any:
     return answered(records.receipt("evt_1", NO_PAUSES), body, status)
 
 
-def test_a_receipt_reads_as_what_was_recorded() -> None:
+def test_a_receipt_has_the_fields_of_its_record() -> None:
     flow = records.receipt("evt_1", NO_PAUSES)
     send = next(flow)
     assert isinstance(send, Send)
@@ -208,17 +208,17 @@ def test_a_record_of_another_kind_has_no_decision() -> None:
         {"keys": [{}] * 1001},
     ],
 )
-def test_an_answer_that_is_no_receipt_is_not_taken_for_one(wrong: dict[str, Any]) -> None:
+def test_a_malformed_receipt_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidResponse):
         receipt(receipt_body(**wrong))
 
 
-def test_a_receipt_that_there_is_not_is_not_found() -> None:
+def test_a_missing_receipt_is_not_found() -> None:
     with pytest.raises(NotFound, match="no receipt"):
         receipt({"error": "there is no receipt evt_1", "error_code": "not_found"}, 404)
 
 
 @pytest.mark.parametrize("ident", [None, "", "evt_", "env_1", "evt_1/..", "evt_a?b", 5])
-def test_an_id_that_is_no_receipts_goes_nowhere(ident: Any) -> None:
+def test_an_invalid_receipt_id_is_refused_before_sending(ident: Any) -> None:
     with pytest.raises(InvalidRequest, match="receipt_id"):
         next(records.receipt(ident, NO_PAUSES))

@@ -76,7 +76,7 @@ TOLD: list[tuple[Constraint, str | None, str, str]] = [
 
 
 @pytest.mark.parametrize(("asked", "found", "told", "there"), TOLD)
-def test_a_statement_is_told_in_words(
+def test_a_failed_statement_is_described_in_words(
     asked: Constraint, found: str | None, told: str, there: str
 ) -> None:
     said = refused(asked, found)
@@ -92,7 +92,7 @@ def test_a_statement_is_told_in_words(
     assert not needs_signed_args(said)
 
 
-def test_of_a_call_that_was_signed_it_is_told_what_is_not() -> None:
+def test_a_call_without_signed_args_is_described_as_such() -> None:
     said = refused(under("path", "src"), code="resource_out_of_scope")
     told = 'this link holds only where path is under "src" (pol[1]), and the token signs none'
     assert message(said) == failed_statement(said, tell_found=False) == told
@@ -101,7 +101,7 @@ def test_of_a_call_that_was_signed_it_is_told_what_is_not() -> None:
     assert not needs_signed_args(refused(eq("a", 1), "2", code="resource_out_of_scope"))
 
 
-def test_a_statement_within_others_is_told_by_its_own_place() -> None:
+def test_a_nested_statement_is_named_by_its_position() -> None:
     said = refused(at_most("n", 5), "6", field="pol[1][1][0]")
     assert message(said) == "this link holds only where n is at most 5 (pol[1][1][0]), and n is 6"
 
@@ -120,14 +120,14 @@ def test_a_statement_within_others_is_told_by_its_own_place() -> None:
         refused(at_most("n", 1), code="malformed_ucan"),
     ],
 )
-def test_anything_else_keeps_its_message(other: Refused) -> None:
+def test_other_refusals_keep_their_message(other: Refused) -> None:
     assert message(other) == PLAIN
     assert failed_statement(other) is None
     assert expected_value(other) == "[…"
     assert not needs_signed_args(other)
 
 
-def test_words_are_no_longer_than_they_may_be() -> None:
+def test_the_wording_is_bounded_in_length() -> None:
     said = message(refused(eq("n", "\u202e" * 200), '"' + "\u202e" * 200 + '"'))
     assert said.count("…") == 2
     assert len(said) < 2 * MAX_WORDS + 60

@@ -44,14 +44,14 @@ def test_a_malformed_question_is_not_sent(fields: dict[str, Any], path: str) -> 
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, "\ud800", b"bytes"])
-def test_what_json_cannot_carry_is_refused_not_changed(value: object) -> None:
+def test_values_without_a_json_form_are_refused(value: object) -> None:
     with pytest.raises(InvalidRequest, match="plain JSON"):
         requests.question(command="/a/b", resource={"provider": "a"}, args={"value": value})
     with pytest.raises(InvalidRequest, match="plain JSON"):
         requests.post("/v1/revocations", {"value": value})
 
 
-def test_what_a_question_must_be_is_said_in_the_users_terms() -> None:
+def test_an_invalid_question_names_the_python_argument() -> None:
     with pytest.raises(InvalidRequest, match="ttl_seconds must be a whole number of seconds"):
         requests.question(command="/github/issue/list", resource=RESOURCE, ttl_seconds=0)
 
@@ -64,7 +64,7 @@ def test_a_call_id_that_no_header_can_hold_is_refused(key: str) -> None:
         requests.idempotency_key("c", "did:key:x", key)
 
 
-def test_what_a_server_says_is_fit_for_a_message() -> None:
+def test_text_of_a_server_is_made_printable_short_and_without_secrets() -> None:
     said = "\x1b[2Jbad header Bearer abc and nomos_app_secretsecret " + "x" * 3_000_000
     with pytest.raises(errors.InvalidRequest) as raised:
         replies.decision(reply(400, {"error": said, "fields": [said, 5]}))
@@ -76,13 +76,13 @@ def test_what_a_server_says_is_fit_for_a_message() -> None:
     assert raised.value.fields[1] == ""
 
 
-def test_a_401_about_a_chain_that_holds_no_longer_says_so() -> None:
+def test_a_401_about_a_chain_names_the_parent() -> None:
     with pytest.raises(errors.AuthenticationError, match="revoked: this is about the parent") as no:
         replies.raise_error(reply(401, {"error": "no", "error_code": "revoked"}))
     assert no.value.code == "revoked"
 
 
-def test_a_401_that_is_not_about_an_api_key_asks_whether_this_is_a_control_plane() -> None:
+def test_a_401_about_a_token_suggests_to_check_the_control_plane_url() -> None:
     with pytest.raises(
         errors.AuthenticationError, match="check that control_plane_url is not the PDP's"
     ):
@@ -91,7 +91,7 @@ def test_a_401_that_is_not_about_an_api_key_asks_whether_this_is_a_control_plane
         replies.decision(reply(401, {"error": "no", "error_code": "invalid_api_key"}))
 
 
-def test_one_key_names_the_call_the_agent_and_the_approval() -> None:
+def test_an_idempotency_key_has_call_agent_and_approval() -> None:
     assert requests.idempotency_key("c", "did:key:x", None) == "c:did:key:x:-"
     assert requests.idempotency_key("c", "did:key:x", "env_1") == "c:did:key:x:env_1"
 
@@ -127,7 +127,7 @@ def test_every_status_has_its_error(status: int, kind: type[errors.ControlPlaneE
 
 
 @pytest.mark.parametrize("body", [None, [], {"error": None, "error_code": 5, "fields": "x"}])
-def test_an_error_without_our_body_still_says_its_status(body: object) -> None:
+def test_an_error_without_a_nomos_body_has_its_status(body: object) -> None:
     with pytest.raises(errors.InvalidRequest, match="HTTP 400") as raised:
         replies.decision(reply(400, body))
     assert (raised.value.code, raised.value.fields) == (None, ())
@@ -140,7 +140,7 @@ def test_a_read_is_known_by_its_last_segment(last: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["/a/write", "/a/list_all", "/a/readwrite", "/a", "read-all"])
-def test_whatever_is_not_known_to_read_is_a_write(command: str) -> None:
+def test_an_unknown_command_is_a_write(command: str) -> None:
     assert not read_commands.is_read(command)
 
 
@@ -210,7 +210,7 @@ STEP_UP = {
         7,
     ],
 )
-def test_a_person_is_sent_to_web_addresses_only(url: object) -> None:
+def test_an_approval_url_must_be_http_or_https(url: object) -> None:
     with pytest.raises(errors.ControlPlaneError, match="approvalUrl") as refused:
         replies.decision(reply(200, STEP_UP | {"approvalUrl": url}))
     assert not isinstance(refused.value, errors.InvalidResponse)  # which open mode would pass by
@@ -220,7 +220,7 @@ def test_a_person_is_sent_to_web_addresses_only(url: object) -> None:
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8788/approvals/env_1", "https://nomos.example/approvals/env_1", None]
 )
-def test_where_a_person_can_decide_is_taken_as_it_is(url: str | None) -> None:
+def test_a_valid_approval_url_is_returned_unchanged(url: str | None) -> None:
     found = replies.decision(reply(200, STEP_UP | {"approvalUrl": url}))
     assert isinstance(found, replies.StepUp)
     assert found.approval_url == url

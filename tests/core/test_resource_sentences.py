@@ -130,7 +130,7 @@ def test_an_argument_is_refused_with_a_sentence(name: str, value: object, what: 
     assert message_of_argument(name, value) == f"args.{name} {what}"
 
 
-def test_everything_that_is_wrong_is_told_at_once_and_in_order() -> None:
+def test_all_faults_are_reported_at_once_and_in_order() -> None:
     with pytest.raises(InvalidRequest) as caught:
         canonical_resource(SHOP, {"zzz": 1, "provider": "shop", "note": "", "path": ".."}, READ)
     assert caught.value.fields == (
@@ -149,20 +149,20 @@ def test_everything_that_is_wrong_is_told_at_once_and_in_order() -> None:
     )
 
 
-def test_without_a_command_the_provider_is_named() -> None:
+def test_without_a_command_the_message_names_the_provider() -> None:
     with pytest.raises(InvalidRequest, match=r"^resource\.provider is missing: shop requires it$"):
         canonical_resource(SHOP, {})
     with pytest.raises(InvalidRequest, match="is not taken by shop: it takes provider, shop, id, "):
         canonical_resource(SHOP, {"provider": "shop", "zzz": 1})
 
 
-def test_a_command_that_takes_nothing_says_so() -> None:
+def test_a_command_without_arguments_refuses_any() -> None:
     with pytest.raises(InvalidRequest) as caught:
         canonical_args(LIST, {"x": 1})
     assert str(caught.value) == "args.x is not taken by /shop/order/list: it takes nothing"
 
 
-def test_a_missing_argument_is_told_with_its_command() -> None:
+def test_a_missing_argument_is_reported_with_its_command() -> None:
     with pytest.raises(InvalidRequest) as caught:
         canonical_args(READ, {}, complete=True)
     assert str(caught.value) == "args.text is missing: /shop/order/read requires it"
@@ -171,13 +171,13 @@ def test_a_missing_argument_is_told_with_its_command() -> None:
 @pytest.mark.parametrize(
     ("given", "root"), [([], "resource"), (None, "resource"), ("x", "resource")]
 )
-def test_what_is_no_object_is_refused(given: Any, root: str) -> None:
+def test_a_resource_that_is_no_object_is_refused(given: Any, root: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         canonical_resource(SHOP, given, READ)
     assert (str(caught.value), caught.value.fields) == (f"{root} must be a JSON object", (root,))
 
 
-def test_a_hundred_members_are_looked_at_and_no_more() -> None:
+def test_at_most_100_members_are_checked() -> None:
     names = {f"x{number}": 1 for number in range(MAX_ITEMS)}
     with pytest.raises(InvalidRequest) as caught:
         canonical_args(READ, names)
@@ -188,7 +188,7 @@ def test_a_hundred_members_are_looked_at_and_no_more() -> None:
     assert caught.value.fields == ("args",)
 
 
-def test_a_list_holds_a_hundred_texts() -> None:
+def test_a_list_has_at_most_100_texts() -> None:
     tags = ["x" * MAX_FIELD] * MAX_ITEMS
     assert canonical_args(READ, {"tags": tags}) == {"tags": tags}
 
@@ -220,7 +220,7 @@ def test_only_the_beginning_of_a_long_name_is_compared() -> None:
         canonical_args(spec, {near + "z" * 9000: 1})
 
 
-def test_the_nearest_command_is_one_and_only_a_near_one() -> None:
+def test_only_a_similar_command_is_suggested() -> None:
     catalog = {"shop": SHOP}
     assert nearest_command(catalog, "/shop/order/reed") == "/shop/order/read"
     assert nearest_command(catalog, "/shop/order/lst") == "/shop/order/list"

@@ -134,21 +134,21 @@ def test_a_number_is_whole_and_in_range(number: object) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, MAX_INTEGER])
-def test_a_whole_number_stays(number: int) -> None:
+def test_a_whole_number_is_unchanged(number: int) -> None:
     given = {**APP, "issue_number": number}
     assert canonical_resource(GITHUB, given, ISSUE)["issue_number"] == number
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     error = refused({"provider": "github", "owner": None, "x": 1}, LIST)
     assert error.fields == ("resource.owner", "resource.x", "resource.repo")
 
 
-def test_a_misspelt_field_is_answered_with_the_right_one() -> None:
+def test_a_misspelt_field_has_a_suggestion() -> None:
     assert "did you mean owner" in str(refused({**APP, "ownr": "acme"}, LIST))
 
 
-def test_an_unknown_field_is_answered_with_those_there_are() -> None:
+def test_an_unknown_field_lists_the_known_ones() -> None:
     assert "it takes provider, owner, repo" in str(refused({**APP, "zzz": "acme"}, LIST))
 
 
@@ -188,14 +188,14 @@ def test_a_resource_has_a_bounded_number_of_members() -> None:
         "x" * (MAX_FIELD + 1),
     ],
 )
-def test_text_with_a_second_reading_is_refused(text: str) -> None:
+def test_ambiguous_text_is_refused(text: str) -> None:
     assert refused({"provider": "notes", "title": text}, provider=NOTES).fields == (
         "resource.title",
     )
 
 
 @pytest.mark.parametrize("text", ["x" * MAX_FIELD, "Übung 7", "日本語", "a b", "..", "%2e"])
-def test_other_text_stays(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert canonical_resource(NOTES, {"provider": "notes", "title": text})["title"] == text
 
 
@@ -265,7 +265,7 @@ def test_a_path_is_relative_and_its_root_is_empty(text: str, path: str) -> None:
         "x" * (MAX_FIELD + 1),
     ],
 )
-def test_a_path_with_a_second_reading_is_refused(text: object) -> None:
+def test_an_ambiguous_path_is_refused(text: object) -> None:
     resource = {"provider": "filesystem", "path": text}
     assert refused(resource, READ, FILESYSTEM).fields == ("resource.path",)
 
@@ -297,7 +297,7 @@ def test_a_canonical_path_never_leaves_its_root(text: str) -> None:
         st.text(max_size=20) | st.none() | st.integers() | st.just("notes"),
     )
 )
-def test_applying_it_twice_changes_nothing(resource: dict[str, Any]) -> None:
+def test_canonicalization_is_idempotent(resource: dict[str, Any]) -> None:
     resource["provider"] = "notes"
     try:
         once = canonical_resource(NOTES, resource)
@@ -326,7 +326,7 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*APP, "path", "ref"]) | st.text(), JSON, max_size=6))
-def test_any_json_is_either_read_or_refused(resource: dict[str, Any]) -> None:
+def test_any_json_is_accepted_or_refused_cleanly(resource: dict[str, Any]) -> None:
     for command in (None, COMMITS):
         try:
             found = canonical_resource(GITHUB, resource, command)
@@ -375,7 +375,7 @@ def test_an_argument_that_is_wrong_is_named(args: dict[str, Any], path: str) -> 
     assert caught.value.fields == (path,)
 
 
-def test_a_command_without_arguments_says_so() -> None:
+def test_a_command_without_arguments_refuses_any() -> None:
     with pytest.raises(InvalidRequest, match="it takes nothing"):
         canonical_args(LIST, {"state": "open"})
 
@@ -390,7 +390,7 @@ def test_a_digested_argument_may_be_longer_than_others() -> None:
     assert canonical_args(CALL, {"content": "x" * (MAX_ARGUMENT + 1)})["content"]
 
 
-def test_required_arguments_are_asked_for_when_the_call_is_complete() -> None:
+def test_required_arguments_are_checked_if_the_call_is_complete() -> None:
     assert canonical_args(CALL, {}) == {}
     with pytest.raises(InvalidRequest) as caught:
         canonical_args(CALL, {}, complete=True)
@@ -399,7 +399,7 @@ def test_required_arguments_are_asked_for_when_the_call_is_complete() -> None:
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(list(CALL.args)) | st.text(), JSON, max_size=6))
-def test_any_arguments_are_either_read_or_refused(args: dict[str, Any]) -> None:
+def test_any_arguments_are_accepted_or_refused_cleanly(args: dict[str, Any]) -> None:
     try:
         found = canonical_args(CALL, args)
     except InvalidRequest:
@@ -414,7 +414,7 @@ def catalog() -> Mapping[str, Provider]:
     return {"github": GITHUB.model_copy(update={"commands": commands}), "notes": NOTES}
 
 
-def test_a_command_is_found_by_its_very_name() -> None:
+def test_a_command_is_found_by_its_exact_name() -> None:
     found = find_command(catalog(), "/github/issue/list")
     assert found is not None
     assert (found[0].name, found[1].name) == ("github", "/github/issue/list")
@@ -423,11 +423,11 @@ def test_a_command_is_found_by_its_very_name() -> None:
 @pytest.mark.parametrize(
     "name", ["/github/issue", "/github/issue/list/", "/github", "/gitlab/issue/list", "", "/"]
 )
-def test_nothing_else_is_a_command(name: str) -> None:
+def test_other_names_are_no_commands(name: str) -> None:
     assert find_command(catalog(), name) is None
 
 
-def test_commands_beneath_a_prefix_are_those_below_it_by_whole_segments() -> None:
+def test_commands_under_a_prefix_are_matched_by_whole_segments() -> None:
     below = ("/github/issue/comment", "/github/issue/comment/list", "/github/issue/list")
     assert commands_under(catalog(), "/github/issue") == below
     assert commands_under(catalog(), "/github/issue/comment") == below[:2]
@@ -435,7 +435,7 @@ def test_commands_beneath_a_prefix_are_those_below_it_by_whole_segments() -> Non
     assert commands_under(catalog(), "/gitlab") == ()
 
 
-def test_the_nearest_command_is_one_that_looks_like_it() -> None:
+def test_a_similar_command_is_suggested() -> None:
     assert nearest_command(catalog(), "/github/issue/lst") == "/github/issue/list"
     assert nearest_command(catalog(), "x" * 10_000) is None
 
@@ -446,12 +446,12 @@ def test_a_command_s_first_segment_names_its_provider() -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 100, "." + "a" * 99, ".github", "a.b-c_d", "9"])
-def test_a_repository_may_be_called_what_github_permits(name: str) -> None:
+def test_repository_names_that_github_permits_are_accepted(name: str) -> None:
     given = {"provider": "github", "owner": "acme", "repo": name}
     assert canonical_resource(GITHUB, given) == given
 
 
 @pytest.mark.parametrize("name", ["a" * 101, "." + "a" * 100, ".", "..", "..a", "a b", ""])
-def test_a_repository_is_called_nothing_else(name: str) -> None:
+def test_other_repository_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="repo"):
         canonical_resource(GITHUB, {"provider": "github", "owner": "acme", "repo": name})

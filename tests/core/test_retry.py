@@ -47,7 +47,7 @@ def test_a_date_is_compared_with_the_clock_of_the_server() -> None:
     assert retry.retry_after(reply(date="nonsense", retry_after=later)) == 5530.0
 
 
-def test_a_reply_speaks_for_itself_when_there_is_no_time_for_another_try() -> None:
+def test_without_time_for_a_retry_the_reply_is_returned() -> None:
     flow, busy = retry.send(SEND, (0.1, 0.4)), reply(retry_after="20")
     assert next(flow) == SEND
     assert flow.send(busy) == Pause(20.0)
@@ -56,7 +56,7 @@ def test_a_reply_speaks_for_itself_when_there_is_no_time_for_another_try() -> No
     assert stop.value.value is busy
 
 
-def test_so_does_a_failure() -> None:
+def test_without_time_for_a_retry_the_failure_is_raised() -> None:
     flow, down = retry.send(SEND, (0.1, 0.4)), Unreachable("down")
     next(flow)
     assert flow.throw(down) == Pause(0.1)
@@ -68,7 +68,7 @@ def test_so_does_a_failure() -> None:
     assert raised.value is again
 
 
-def test_how_long_waiting_may_take() -> None:
+def test_the_longest_duration_of_a_wait_is_known() -> None:
     assert approvals.longest(5, 10) == 5 + approvals.LAST_LOOK_SECONDS
     assert approvals.longest(0, 10) == 10
 
@@ -86,7 +86,7 @@ def test_a_secret_is_derived_for_one_operator_and_one_app() -> None:
     assert {len(each) for each in found} == {52}
 
 
-def test_a_failure_is_raised_when_nothing_of_the_time_is_left() -> None:
+def test_a_failure_is_raised_if_no_time_is_left() -> None:
     flow, down = retry.send(SEND, (0.1,)), Unreachable("down")
     next(flow)
     assert flow.throw(down) == Pause(0.1)
@@ -95,7 +95,7 @@ def test_a_failure_is_raised_when_nothing_of_the_time_is_left() -> None:
     assert raised.value is down
 
 
-def test_a_reply_that_asks_for_too_much_patience_is_returned_at_once() -> None:
+def test_a_reply_with_a_too_long_retry_after_is_returned_at_once() -> None:
     flow, busy = retry.send(SEND, (0.1,)), reply(429, retry_after="9999")
     next(flow)
     with pytest.raises(StopIteration) as stop:

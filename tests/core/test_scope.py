@@ -36,7 +36,7 @@ def constraint(resource: dict[str, Any]) -> dict[str, Any]:
         ("/gitlab", "/github", False),
     ],
 )
-def test_a_command_covers_what_lies_beneath_it(
+def test_a_command_covers_the_commands_under_it(
     command: str, ancestor: str, *, expected: bool
 ) -> None:
     assert within(command, ancestor) is expected
@@ -72,13 +72,13 @@ def test_a_command_covers_what_lies_beneath_it(
         ({"path": 1}, {"path": 1}, False),
     ],
 )
-def test_a_resource_covers_what_has_all_of_its_fields(
+def test_a_resource_covers_those_with_all_of_its_fields(
     outer: dict[str, Any], inner: dict[str, Any], *, expected: bool
 ) -> None:
     assert covers(outer, inner) is expected
 
 
-def test_a_chain_is_for_its_last_command_and_constraint_and_for_all_statements() -> None:
+def test_a_chain_has_the_last_command_and_resource_and_all_statements() -> None:
     first = root(
         cmd="/github", pol=[["==", ".args.a", 1]], meta=constraint(ACME) | {"receipt_id": "evt_1"}
     )
@@ -92,14 +92,14 @@ def test_a_chain_is_for_its_last_command_and_constraint_and_for_all_statements()
 
 
 @pytest.mark.parametrize("links", [[], ["a.b.c"], ["no token"], ["a.W10.c"]])
-def test_what_is_no_delegation_is_malformed(links: list[str]) -> None:
+def test_text_that_is_no_delegation_is_malformed(links: list[str]) -> None:
     with pytest.raises(MalformedChain) as error:
         effective_capability(links)
     assert error.value.code == "malformed_ucan"
     assert not any(link in str(error.value) for link in links)
 
 
-def test_statements_about_the_command_count_and_others_do_not() -> None:
+def test_only_statements_about_the_command_are_considered() -> None:
     either = ["or", [["==", ".cmd", "/github/issue/list"], ["==", ".cmd", "/github/issue/read"]]]
     held = Capability("/github", ACME, (either, ["==", ".args.state", "open"]))
     assert permits(held, "/github/issue/list", APP)

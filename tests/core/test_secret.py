@@ -14,7 +14,7 @@ from nomos.resources import FILESYSTEM, canonical_resource
 TEXT = "a secret text"
 
 
-def test_it_is_shown_nowhere() -> None:
+def test_a_secret_is_not_printed_pickled_or_copied() -> None:
     secret = Secret(TEXT)
     assert {repr(secret), str(secret), f"{secret}", f"{secret:>40}"} == {"Secret(…)"}
     for way in (pickle.dumps, copy.copy, copy.deepcopy):
@@ -22,7 +22,7 @@ def test_it_is_shown_nowhere() -> None:
             way(secret)
 
 
-def test_a_copy_outlives_the_one_that_is_wiped() -> None:
+def test_a_copy_survives_the_wiping_of_the_original() -> None:
     secret = Secret(TEXT)
     other = secret.copy()
     secret.wipe()
@@ -32,7 +32,7 @@ def test_a_copy_outlives_the_one_that_is_wiped() -> None:
         secret.reveal()
 
 
-def test_one_chain_is_no_several() -> None:
+def test_only_chain_refuses_several_chains() -> None:
     assert only_chain(()) is NO_CHAIN
     assert only_chain((NO_CHAIN,)) is NO_CHAIN
     with pytest.raises(MalformedChain, match="there are 2 chains"):
@@ -40,6 +40,6 @@ def test_one_chain_is_no_several() -> None:
 
 
 @pytest.mark.parametrize("path", [".nomos-scratch", "a/.nomos-x/b", ".NOMOS-scratch"])
-def test_the_pdps_own_names_are_no_paths(path: str) -> None:
+def test_reserved_names_are_refused_in_paths(path: str) -> None:
     with pytest.raises(InvalidRequest, match="reserved name"):
         canonical_resource(FILESYSTEM, {"provider": "filesystem", "path": path})

@@ -17,14 +17,14 @@ ELSEWHERE = timezone(timedelta(hours=-3))
 @pytest.mark.parametrize(
     "at", [AT, AT + 0.1239, datetime.fromtimestamp(AT, UTC), datetime.fromtimestamp(AT, ELSEWHERE)]
 )
-def test_a_time_is_written_in_utc_whatever_its_zone(at: float | datetime) -> None:
+def test_a_time_is_written_in_utc_for_any_time_zone(at: float | datetime) -> None:
     assert iso(at)[:-5] == "2027-01-15T08:00:00"
     assert iso_seconds(at) == "2027-01-15T08:00:00Z"
     assert in_words(at) == "2027-01-15 08:00:00 UTC"
     assert in_table(at) == "2027-01-15 08:00:00Z"
 
 
-def test_milliseconds_are_cut_off_and_not_rounded() -> None:
+def test_milliseconds_are_truncated_and_not_rounded() -> None:
     assert iso(AT) == "2027-01-15T08:00:00.000Z"
     assert iso(AT + 0.1239) == "2027-01-15T08:00:00.123Z"
 

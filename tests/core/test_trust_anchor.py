@@ -32,19 +32,19 @@ def shown(*entries: object, **more: Any) -> dict[str, Any]:
 # Beginning
 
 
-def test_without_a_pinned_key_trust_begins_with_the_first_of_the_log() -> None:
+def test_without_a_pinned_key_the_first_key_of_the_log_is_the_trust_anchor() -> None:
     entries = [entry(FIRST), entry(SECOND)]
     start = find_trust_anchor(shown(*entries), None)
     assert (start.tenant, start.did, start.entries) == ("acme", FIRST, entries)
 
 
-def test_a_pinned_key_is_where_trust_begins_and_its_whole_log_is_to_be_proven() -> None:
+def test_a_pinned_key_is_the_trust_anchor_with_its_whole_log() -> None:
     entries = [entry(FIRST), entry(SECOND)]
     start = find_trust_anchor(shown(*entries), SECOND)
     assert (start.did, start.entries) == (SECOND, entries)
 
 
-def test_of_several_tenants_the_pinned_key_names_one() -> None:
+def test_the_pinned_key_selects_one_of_several_tenants() -> None:
     document = shown(entry(FIRST), entry(OTHER, "evil"), entry(SECOND))
     start = find_trust_anchor(document, OTHER)
     assert (start.tenant, start.did, start.entries) == ("evil", OTHER, [entry(OTHER, "evil")])
@@ -53,19 +53,19 @@ def test_of_several_tenants_the_pinned_key_names_one() -> None:
         find_trust_anchor(document, None)
 
 
-def test_a_key_of_two_tenants_names_neither() -> None:
+def test_a_key_of_two_tenants_selects_neither() -> None:
     with pytest.raises(NoTrustAnchor, match="several tenants"):
         find_trust_anchor(shown(entry(FIRST), entry(FIRST, "evil")), FIRST)
 
 
-def test_another_issuer_is_not_the_pinned_one() -> None:
+def test_an_issuer_without_the_pinned_key_is_refused() -> None:
     with pytest.raises(NoTrustAnchor, match=f"{OTHER} is not among its issuer keys"):
         find_trust_anchor(shown(entry(FIRST), entry(SECOND)), OTHER)
 
 
 @pytest.mark.parametrize("pinned", [None, FIRST])
 @pytest.mark.parametrize("keys", [None, [], {}, "x", 7])
-def test_without_keys_there_is_nothing_to_trust(keys: object, pinned: str | None) -> None:
+def test_a_document_without_keys_has_no_trust_anchor(keys: object, pinned: str | None) -> None:
     with pytest.raises(NoTrustAnchor, match="no issuer key"):
         find_trust_anchor({"keys": keys}, pinned)
     with pytest.raises(NoTrustAnchor, match="no issuer key"):
@@ -75,7 +75,7 @@ def test_without_keys_there_is_nothing_to_trust(keys: object, pinned: str | None
 @pytest.mark.parametrize(
     "wrong", [None, 7, "x", [], {}, {"row": None}, {"row": []}, entry(7), entry(FIRST, None)]
 )
-def test_what_is_no_row_of_a_key_log_spoils_the_whole(wrong: object) -> None:
+def test_a_malformed_row_makes_the_key_log_unusable(wrong: object) -> None:
     with pytest.raises(NoTrustAnchor, match="not a key log"):
         find_trust_anchor(shown(entry(FIRST), wrong), FIRST)
 
@@ -95,9 +95,7 @@ def test_what_is_no_row_of_a_key_log_spoils_the_whole(wrong: object) -> None:
         ([3], MAX_CHAIN_DEPTH),
     ],
 )
-def test_how_deep_chains_may_be_is_the_control_planes_word_within_reason(
-    limits: object, depth: int
-) -> None:
+def test_the_control_planes_chain_depth_is_used_within_bounds(limits: object, depth: int) -> None:
     assert find_trust_anchor(shown(entry(FIRST), limits=limits), None).max_depth == depth
 
 
@@ -111,7 +109,7 @@ class Clock:
         return self.now
 
 
-def test_a_replaced_key_is_trusted_until_its_last_token_has_ended() -> None:
+def test_a_replaced_key_is_trusted_until_its_last_token_expires() -> None:
     entries = [entry(FIRST), entry(SECOND, at=(NOW + 5) * 1000)]
     clock = Clock()
     issuers = TrustedIssuers(FIRST, "acme", clock)
@@ -129,7 +127,7 @@ def test_a_replaced_key_is_trusted_until_its_last_token_has_ended() -> None:
         issuers[FIRST]
 
 
-def test_without_the_time_of_its_successor_a_key_is_over() -> None:
+def test_a_replaced_key_without_a_time_is_not_trusted() -> None:
     entries = [entry(FIRST), entry(SECOND, at="soon")]
     assert keys_of(entries, (FIRST, SECOND)) == (
         TrustedKey(FIRST, 0.0),
@@ -137,7 +135,7 @@ def test_without_the_time_of_its_successor_a_key_is_over() -> None:
     )
 
 
-def test_a_log_that_does_not_go_on_from_what_is_known_is_not_followed() -> None:
+def test_a_log_that_does_not_extend_the_known_one_is_refused() -> None:
     issuers = TrustedIssuers(FIRST, "acme", Clock())
     assert issuers.follow([TrustedKey(FIRST, NOW + 60.0), TrustedKey(SECOND)])
     assert not issuers.follow([TrustedKey(FIRST)])
