@@ -21,7 +21,7 @@ SEED = 20261121
 LINES = times(8_000, short=2_000)
 
 
-def test_the_binary_answers_whatever_it_is_sent(binary: Path) -> None:
+def test_the_binary_answers_every_input(binary: Path) -> None:
     report = Campaign(binary, SEED).run(lines=LINES)
 
     assert report.found == []
@@ -37,7 +37,7 @@ def keyed(loop: Loop) -> Loop:
     return loop
 
 
-def test_the_judge_agrees_with_every_known_answer(keyed: Loop) -> None:
+def test_the_model_agrees_with_every_known_answer(keyed: Loop) -> None:
     rows = known()
     for line, _ in rows:
         answer = keyed.ask(line)
@@ -49,7 +49,7 @@ def test_the_judge_agrees_with_every_known_answer(keyed: Loop) -> None:
     assert len(rows) > 3_000
 
 
-def test_the_judge_notices_every_attack_that_is_accepted(loop: Loop) -> None:
+def test_the_model_detects_every_accepted_attack(loop: Loop) -> None:
     missed: list[str] = []
     accepted = {attack.base.name: loop.ask(attack.base.request) for attack in all_attacks()}
     for attack in all_attacks():
@@ -74,7 +74,7 @@ sys.exit(real.wait())
 """
 
 
-def test_a_binary_that_accepts_too_much_is_noticed(binary: Path, tmp_path: Path) -> None:
+def test_a_binary_that_accepts_too_much_is_detected(binary: Path, tmp_path: Path) -> None:
     """It reads the first name of each list of revocations as another one."""
     old, new = b'"revoked": ["', b'"revoked": ["x'
     program = tmp_path / "lenient"
@@ -100,7 +100,7 @@ PAYLOADS = {
 
 
 @pytest.mark.parametrize("kind", ["delegation", "receipt", "checkpoint", "invocation"])
-def test_a_signature_by_another_key_is_noticed(kind: str) -> None:
+def test_a_signature_by_another_key_is_detected(kind: str) -> None:
     op, header, claims = PAYLOADS[kind]
     request = {"id": 1, "protocol": 1, "op": op, "key": forge.ISSUER.did, "payload": claims}
     more = {"allow_vacuous": False} if kind == "delegation" else {}
@@ -134,14 +134,12 @@ def test_numbers_and_names_are_written_as_in_rfc_8785(value: object, text: str) 
 
 
 @pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), {"\ud800": 1}])
-def test_what_has_no_canonical_form_is_not_written(value: object) -> None:
+def test_values_without_a_canonical_form_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"double|infinity|surrogates"):
         canon(value)
 
 
-def test_a_process_that_says_nothing_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_process_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuzz.process.PATIENCE", 0.2)
     program = tmp_path / "silent"
     program.write_text("#!/bin/sh\nexec /bin/sleep 9\n")

@@ -51,7 +51,7 @@ def body_of(size: int) -> bytes:
 
 # httpx leaves its own generator to trio when an application answers without reading to the end.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_body_is_as_long_as_a_call_at_most() -> None:
+async def test_a_body_over_the_limit_of_a_call_is_refused() -> None:
     assert _bodies.MAX_BODY == MAX_CALL
     verifier = Recording()
     async with client(application(verifier, to_close())) as http:
@@ -97,7 +97,7 @@ BEARERS: Final[dict[str, list[str]]] = {
 
 
 @pytest.mark.parametrize("given", BEARERS.values(), ids=BEARERS)
-async def test_without_what_looks_like_a_token_no_body_is_read(given: list[str]) -> None:
+async def test_without_a_well_formed_token_no_body_is_read(given: list[str]) -> None:
     sent: list[Message] = []
     headers = [(b"content-type", b"application/json")]
     scope: Scope = {

@@ -55,7 +55,7 @@ except nomos.ConfigurationError as error:
     assert 'pip install "nomos[fastapi]"' in said
 
 
-def test_starlette_does_without_fastapi() -> None:
+def test_starlette_works_without_fastapi() -> None:
     program = "from nomos.integrations.starlette import NomosMiddleware; print('ok')"
     assert run(("fastapi",), program) == "ok\n"
 

@@ -384,7 +384,7 @@ def sent(port: int, data: bytes) -> tuple[int, Mapping[str, str], bytes]:
 
 
 @pytest.mark.parametrize("row", REQUESTS.values(), ids=REQUESTS)
-def test_a_hostile_request_is_refused_and_told_no_secret(
+def test_a_hostile_request_is_refused_without_a_secret_in_the_reply(
     row: Raw, tokens: Tokens, tickets: Served, system: System
 ) -> None:
     status, headers, body = sent(tickets.port, row.send(tokens))
@@ -399,7 +399,7 @@ def test_a_hostile_request_is_refused_and_told_no_secret(
     assert "Traceback" not in answer
 
 
-def test_the_same_requests_with_the_right_token_are_let_in(
+def test_the_same_requests_with_a_valid_token_are_accepted(
     tokens: Tokens, tickets: Served, system: System
 ) -> None:
     """What is refused above is refused for what is wrong with it, and for nothing else."""

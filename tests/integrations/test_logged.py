@@ -44,7 +44,7 @@ async def logged(
         ("no\x00", r"no\u0000"),
     ],
 )
-async def test_a_refusal_is_a_line_for_people(
+async def test_a_refusal_is_logged_in_one_line(
     said: str, written: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     record = await logged(Denied(said, code="expired", fix="ask again"), caplog)
@@ -54,7 +54,7 @@ async def test_a_refusal_is_a_line_for_people(
 
 
 @pytest.mark.parametrize("code", ["unavailable", "revocations_stale"])
-async def test_what_failed_here_is_an_error_with_its_cause(
+async def test_an_internal_failure_is_logged_with_its_cause(
     code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     denied = Denied("it cannot be known now", code=code)
@@ -64,21 +64,21 @@ async def test_what_failed_here_is_an_error_with_its_cause(
     assert "share a SqlReplayStore" in caplog.text
 
 
-async def test_what_cannot_be_told_is_an_error_without_a_cause(
+async def test_an_unavailable_receipt_is_logged_without_a_cause(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     record = await logged(Denied("no record is kept", code="unavailable"), caplog)
     assert (record.levelno, record.exc_info) == (logging.ERROR, None)
 
 
-async def test_a_view_that_is_old_is_no_error_of_each_request(
+async def test_a_stale_view_is_not_logged_as_an_error_per_request(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     record = await logged(Denied("it is old", code="revocations_stale"), caplog)
     assert record.levelno == logging.INFO
 
 
-def test_a_command_of_more_than_256_characters_is_none() -> None:
+def test_a_command_of_more_than_256_characters_is_refused() -> None:
     assert requires("/a/" + "a" * 253, resource={"provider": "a"})
     with pytest.raises(ConfigurationError, match="256") as wrong:
         requires("/a/" + "a" * 254, resource={"provider": "a"})
@@ -140,10 +140,10 @@ def stderr_of(script: str) -> str:
     return done.stderr
 
 
-def test_an_error_is_seen_and_a_refused_token_is_not() -> None:
+def test_by_default_errors_are_printed_and_refusals_are_not() -> None:
     (line,) = stderr_of(FAILS).splitlines()
     assert line.startswith("no verifier is set, so /a/b was rejected (request r-1): set ")
 
 
-def test_nothing_is_said_while_all_is_well() -> None:
+def test_nothing_is_printed_without_failures() -> None:
     assert stderr_of(WORKS) == ""

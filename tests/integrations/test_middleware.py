@@ -123,7 +123,7 @@ async def raw(
 # Rules
 
 
-async def test_a_rule_lets_in_with_its_token_and_says_by_whom() -> None:
+async def test_a_rule_accepts_its_token_and_sets_the_caller() -> None:
     verifier = Recording()
     status, body = await call(application(verifier), "GET", "/queues/ops?state=open")
     assert (status, body["by"], body["params"]) == (200, LIST, {"queue": "ops"})
@@ -175,7 +175,7 @@ async def test_a_parameter_of_another_type_is_its_text() -> None:
         ("HEAD", "/healthz", 200),
     ],
 )
-async def test_what_no_rule_is_for_is_refused(method: str, path: str, status: int) -> None:
+async def test_a_request_without_a_rule_is_refused(method: str, path: str, status: int) -> None:
     verifier = Recording()
     found, headers, body = await raw(application(verifier), path.encode(), method=method)
     assert found == status
@@ -185,12 +185,12 @@ async def test_what_no_rule_is_for_is_refused(method: str, path: str, status: in
         assert headers["cache-control"] == "no-store"
 
 
-async def test_head_needs_what_get_needs() -> None:
+async def test_head_needs_the_token_of_get() -> None:
     app = application(Recording(Denied("no", code="expired")))
     assert (await raw(app, b"/queues/ops", method="HEAD"))[0] == 401
 
 
-async def test_the_first_rule_that_matches_counts_as_with_routes() -> None:
+async def test_the_first_matching_rule_applies() -> None:
     verifier = Recording()
     rules = [
         Rule("GET", "/queues/all", "/tickets/ticket/search", {"provider": "tickets"}),
@@ -200,7 +200,7 @@ async def test_the_first_rule_that_matches_counts_as_with_routes() -> None:
     assert [command for command, *_ in verifier.asked] == ["/tickets/ticket/search"]
 
 
-async def test_an_open_path_gets_no_say_from_a_token() -> None:
+async def test_an_open_path_ignores_tokens() -> None:
     app = application(Recording(Denied("no", code="expired")))
     status, body = await call(app, "GET", "/healthz")
     assert (status, body["by"]) == (200, None)
@@ -245,7 +245,7 @@ UNCLEAR: Final = [
 
 
 @pytest.mark.parametrize("path", UNCLEAR)
-async def test_a_path_with_more_than_one_reading_is_refused(path: bytes) -> None:
+async def test_an_ambiguous_path_is_refused(path: bytes) -> None:
     verifier = Recording()
     status, _, body = await raw(application(verifier), path)
     assert (status, b'"error_code":"invalid_request"' in body) == (400, True)
@@ -266,9 +266,7 @@ async def test_a_path_with_more_than_one_reading_is_refused(path: bytes) -> None
         (b"/queues/{queue}", "{queue}"),
     ],
 )
-async def test_a_strange_name_is_for_the_token_what_it_is_for_the_route(
-    path: bytes, queue: str
-) -> None:
+async def test_unusual_names_are_equal_for_token_and_route(path: bytes, queue: str) -> None:
     verifier = Recording()
     status, _, body = await raw(application(verifier), path)
     assert status == 200
@@ -277,7 +275,7 @@ async def test_a_strange_name_is_for_the_token_what_it_is_for_the_route(
 
 
 @pytest.mark.parametrize("path", [b"/queues/ops/" + b"9" * 5000, b"/queues/ops/" + b"9" * 400])
-async def test_a_number_that_is_too_long_is_no_failure(path: bytes) -> None:
+async def test_an_overlong_number_in_a_path_is_refused_without_a_500(path: bytes) -> None:
     assert (await raw(application(Recording(Denied("x", code="revoked"))), path))[0] in (400, 401)
 
 
@@ -337,7 +335,7 @@ def mounted() -> tuple[Starlette, Recording, list[tuple[str, dict[str, Any]]]]:
     pieces=st.lists(PIECES, min_size=1, max_size=10),
     root_path=st.sampled_from(["", "", "/v1", "/queues", "/api"]),
 )
-def test_no_path_reaches_a_route_with_the_token_of_another(
+def test_no_path_reaches_a_route_with_another_routes_token(
     mounted: tuple[Starlette, Recording, list[tuple[str, dict[str, Any]]]],
     start: str,
     pieces: list[str],
@@ -356,7 +354,7 @@ def test_no_path_reaches_a_route_with_the_token_of_another(
             assert resource["params"].items() <= params.items()
 
 
-async def test_a_path_outside_of_its_root_path_reaches_what_its_rule_says(
+async def test_a_path_outside_of_its_root_path_is_routed_by_its_rule(
     mounted: tuple[Starlette, Recording, list[tuple[str, dict[str, Any]]]],
 ) -> None:
     """The router alone would go to `/{rest:path}` here, for the mount takes nothing off."""
@@ -402,7 +400,7 @@ async def test_rules_of_the_outer_application_cover_what_is_mounted(kind: type[S
 
 
 @ROOT_PATH_IS_GOING
-async def test_a_root_path_is_taken_off_as_the_router_takes_it_off() -> None:
+async def test_a_root_path_is_removed_as_the_router_removes_it() -> None:
     verifier = Recording()
     app = FastAPI(root_path="/api")
     app.add_route("/queues/{queue}", seen)
@@ -416,7 +414,7 @@ async def test_a_root_path_is_taken_off_as_the_router_takes_it_off() -> None:
 
 
 @ROOT_PATH_IS_GOING
-def test_an_application_that_would_take_off_a_root_path_later_is_refused() -> None:
+def test_an_application_that_removes_a_root_path_later_is_refused() -> None:
     inside = FastAPI(root_path="/api")
     for app in (inside, GZipMiddleware(inside), GZipMiddleware(GZipMiddleware(inside))):
         with pytest.raises(ConfigurationError, match="root_path"):
@@ -427,7 +425,7 @@ def test_an_application_that_would_take_off_a_root_path_later_is_refused() -> No
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 5])
-async def test_a_body_that_a_rule_read_is_there_for_the_application(chunks: int) -> None:
+async def test_a_body_that_a_rule_read_reaches_the_application(chunks: int) -> None:
     verifier = Recording()
     text = b'{"title": "it is broken", "n": [1, 2]}'
     size = -(-len(text) // chunks)
@@ -445,7 +443,7 @@ async def test_a_body_that_a_rule_read_is_there_for_the_application(chunks: int)
 
 
 @ROOT_PATH_IS_GOING
-async def test_no_application_with_a_root_path_may_be_mounted_beneath_it() -> None:
+async def test_a_mounted_application_with_a_root_path_is_refused() -> None:
     rules = [Rule("GET", "/v1/users/{queue}", LIST, QUEUE)]
     how: dict[str, Any] = {"rules": rules, "verifier": Recording()}
     deep = Starlette(routes=[Mount("/users", app=FastAPI(root_path="/api"))])
@@ -458,7 +456,7 @@ async def test_no_application_with_a_root_path_may_be_mounted_beneath_it() -> No
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_no_function_of_a_request_may_keep_a_body_over_the_limit_to_itself() -> None:
+async def test_a_body_over_the_limit_is_refused_whatever_a_rules_function_reads() -> None:
     reached = 0
 
     async def members(request: Request) -> dict[str, Any]:
@@ -502,7 +500,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
     assert asked <= 6
 
 
-async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_body_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nomos.integrations._bodies.BODY_SECONDS", 0.05)
     scope = _scope("/queues/ops", "POST", [(b"content-type", b"application/json")])
     sent: list[Message] = []
@@ -519,7 +517,7 @@ async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
     assert sent[0]["status"] == 400
 
 
-async def test_a_caller_who_goes_away_meanwhile_is_not_answered() -> None:
+async def test_a_caller_that_disconnects_gets_no_reply() -> None:
     scope = _scope("/queues/ops", "POST", [(b"content-type", b"application/json")])
 
     async def receive() -> Message:
@@ -564,14 +562,14 @@ def _raise(error: Exception) -> Any:
         (HTTPException(302, "elsewhere", {"location": "/"}), 400),
     ],
 )
-async def test_a_function_that_fails_lets_nothing_through(error: Exception, status: int) -> None:
+async def test_a_failing_function_refuses_the_request(error: Exception, status: int) -> None:
     app = application(Recording(), rules=[Rule("GET", "/queues/{queue}", LIST, _raise(error))])
     found, body = await call(app, "GET", "/queues/ops")
     assert found == status
     assert "hunter2" not in str(body)
 
 
-async def test_what_is_unexpected_is_a_500_that_says_nothing(
+async def test_an_unexpected_error_is_a_500_without_details(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
@@ -585,7 +583,7 @@ async def test_what_is_unexpected_is_a_500_that_says_nothing(
     assert "hunter2" in caplog.text
 
 
-async def test_a_failure_of_the_application_is_its_own() -> None:
+async def test_a_failure_of_the_application_is_not_caught() -> None:
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError
 
@@ -601,7 +599,7 @@ async def test_the_verifier_may_be_that_of_the_application() -> None:
     assert (await call(app, "GET", "/queues/ops"))[0] == 200
 
 
-async def test_what_was_proven_is_kept_from_other_requests() -> None:
+async def test_a_verified_caller_is_not_shared_with_other_requests() -> None:
     """A server may give one and the same `state` to all of its requests."""
     state: dict[str, Any] = {}
     seen: list[Any] = []
@@ -622,7 +620,7 @@ async def test_what_was_proven_is_kept_from_other_requests() -> None:
     assert state == {}
 
 
-async def test_what_was_proven_of_one_token_is_not_of_another() -> None:
+async def test_a_verified_caller_is_not_reused_for_another_token() -> None:
     """An application may send requests of its own, with what is in the scope of one that came."""
     verifier = Recording()
     app = NomosMiddleware(PlainTextResponse(""), rules=RULES, verifier=verifier)
@@ -701,13 +699,13 @@ def test_a_websocket_of_an_open_path_is_open() -> None:
         socket.receive_text()
 
 
-def test_a_refused_websocket_says_so_to_a_client() -> None:
+def test_a_client_sees_the_refusal_of_a_websocket() -> None:
     http = TestClient(application(Recording()))
     with pytest.raises(WebSocketDisconnect), http.websocket_connect("/queues/ops/feed"):
         pytest.fail("it may not open")
 
 
-def test_lifespan_goes_through() -> None:
+def test_lifespan_events_are_passed_on() -> None:
     events: list[str] = []
 
     @asynccontextmanager
@@ -725,7 +723,7 @@ def test_lifespan_goes_through() -> None:
 
 
 @pytest.mark.parametrize("kind", ["http3", "lifespan2", "", "mqtt"])
-async def test_a_connection_of_another_kind_does_not_go_through(kind: str) -> None:
+async def test_a_connection_of_an_unknown_type_is_refused(kind: str) -> None:
     async def inner(*_: object) -> None:
         pytest.fail("nothing may reach this")
 
@@ -754,7 +752,7 @@ async def test_a_connection_of_another_kind_does_not_go_through(kind: str) -> No
         {"args": 7},
     ],
 )
-def test_what_can_be_no_rule_is_a_configuration_error(how: dict[str, Any]) -> None:
+def test_an_invalid_rule_is_a_configuration_error(how: dict[str, Any]) -> None:
     right: dict[str, Any] = {
         "method": "GET",
         "path": "/queues/{queue}",
@@ -779,12 +777,12 @@ def test_what_can_be_no_rule_is_a_configuration_error(how: dict[str, Any]) -> No
         {"verifier": "x"},
     ],
 )
-def test_what_can_be_no_middleware_is_a_configuration_error(how: dict[str, Any]) -> None:
+def test_an_invalid_middleware_is_a_configuration_error(how: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         NomosMiddleware(Starlette(), **{"rules": RULES, **how})
 
 
-async def test_a_real_token_goes_through_a_rule(system: System) -> None:
+async def test_a_real_token_is_accepted_by_a_rule(system: System) -> None:
     app = application(system.async_verifier())
     grant = system.grant(LIST, {"provider": "tickets", "queue": "ops"}).require()
     assert (await call(app, "GET", "/queues/ops", headers=grant.headers()))[0] == 200

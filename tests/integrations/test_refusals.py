@@ -39,7 +39,7 @@ def test_every_reason_has_a_status_a_sentence_and_the_pdps_status() -> None:
 
 
 @pytest.mark.parametrize("code", REASONS)
-def test_each_reason_is_challenged_as_rfc_6750_says(code: DenyReason) -> None:
+def test_each_reason_has_the_challenge_of_rfc_6750(code: DenyReason) -> None:
     said = refusal(denied(code), COMMAND, DID)
     assert said.status == STATUS_BY_REASON[code]
     challenge = CHALLENGE.fullmatch(said.headers.get("www-authenticate", "Bearer"))
@@ -57,7 +57,7 @@ def test_each_reason_is_challenged_as_rfc_6750_says(code: DenyReason) -> None:
 
 
 @pytest.mark.parametrize("code", REASONS)
-def test_each_reason_tells_its_sender_what_would_help(code: DenyReason) -> None:
+def test_each_reason_has_a_fix(code: DenyReason) -> None:
     body = _refusals.body(refusal(denied(code, hop=1, field="pol[1]"), COMMAND, DID), "r-1")
     assert body.pop("fix")
     assert body == {
@@ -73,7 +73,7 @@ WORDS: Final = 'path is under "reports"'
 
 
 @pytest.mark.parametrize("code", ["resource_out_of_scope", "resource_mismatch"])
-def test_a_statement_that_fails_is_told_in_words(code: DenyReason) -> None:
+def test_a_failed_statement_is_described_in_words(code: DenyReason) -> None:
     said = refusal(denied(code, field="pol[1]", wanted=WORDS, found='"secret"'), COMMAND, DID)
     assert said.message == f"{_refusals._MESSAGES[code]}: it holds only where {WORDS}"
     assert "reports" not in said.headers["www-authenticate"]
@@ -95,13 +95,13 @@ def test_a_statement_that_fails_is_told_in_words(code: DenyReason) -> None:
         {"wanted": WORDS, "code": "malformed_ucan"},
     ],
 )
-def test_no_other_words_of_a_token_are(more: dict[str, Any]) -> None:
+def test_other_text_of_a_token_is_not_repeated(more: dict[str, Any]) -> None:
     how = {"code": "resource_out_of_scope", "field": "pol[1]", **more}
     said = refusal(denied(**how), COMMAND, DID)
     assert said.message == _refusals._MESSAGES[how["code"]]
 
 
-def test_who_this_service_is_may_be_said_to_whoever_sends_a_token_for_another() -> None:
+def test_a_token_for_another_audience_gets_this_services_did() -> None:
     said = refusal(denied("audience_mismatch"), COMMAND, DID)
     assert said.fix == f"authorize with audience={DID!r}"
     assert refusal(denied("audience_mismatch"), COMMAND, None).fix == remedies.remedy(
@@ -119,7 +119,7 @@ def test_a_sentence_with_a_value_in_it_is_not_repeated(fix: str) -> None:
 
 
 @pytest.mark.parametrize("code", REASONS)
-def test_nothing_of_a_token_or_its_chain_is_repeated(code: DenyReason) -> None:
+def test_no_part_of_a_token_or_chain_is_repeated(code: DenyReason) -> None:
     secret = f"{DID} {JWT} hunter2"
     leaky = Denied(secret, code=code, field="aud", wanted=secret, found=secret, fix=secret)
     said = refusal(leaky, COMMAND, None)
@@ -128,16 +128,16 @@ def test_nothing_of_a_token_or_its_chain_is_repeated(code: DenyReason) -> None:
 
 
 @pytest.mark.parametrize("field", ["x\ny", "é", "x" * 81, "", '\x00"'])
-def test_a_field_with_a_senders_own_strange_name_is_left_out(field: str) -> None:
+def test_a_field_with_an_unusual_name_of_the_sender_is_omitted(field: str) -> None:
     assert refusal(denied("resource_mismatch", field=field), COMMAND, DID).field is None
 
 
-def test_a_verifier_that_cannot_tell_is_a_503() -> None:
+def test_an_unavailable_verifier_is_a_503() -> None:
     said = refusal(denied("unavailable"), COMMAND, DID)
     assert (said.status, said.code, said.headers) == (503, "unavailable", {"retry-after": "2"})
 
 
-def test_a_code_that_is_unknown_here_is_a_no_all_the_same() -> None:
+def test_an_unknown_code_is_a_refusal() -> None:
     said = refusal(denied("something_new"), COMMAND, DID)
     assert (said.status, said.code) == (403, "forbidden")
 
@@ -148,7 +148,7 @@ def test_failures_have_the_status_of_every_other_edge(code: Any, status: int) ->
 
 
 @pytest.mark.parametrize("sent", [[], [""], ["a b"], ["é"], ["x" * 129], ["a\r\nb: x"], ["a", "a"]])
-def test_a_request_id_that_is_not_fit_to_be_repeated_is_replaced(sent: list[str]) -> None:
+def test_a_malformed_request_id_is_replaced(sent: list[str]) -> None:
     assert re.fullmatch("req_[0-9a-f]{24}", _refusals.request_id(sent))
 
 
@@ -205,7 +205,7 @@ def test_a_token_sent_another_way_is_refused(
     assert "eyJ" not in f"{raised.value} {raised.value.headers}"
 
 
-def test_a_request_without_any_token_is_asked_for_one_and_told_of_no_error() -> None:
+def test_a_request_without_a_token_gets_a_challenge_without_an_error() -> None:
     with pytest.raises(CallRefused) as raised:
         bearer([], b"")
     assert raised.value.headers == {"www-authenticate": "Bearer"}

@@ -71,7 +71,7 @@ def one_route(verifier: Any, **how: Any) -> FastAPI:
 
 
 @pytest.mark.parametrize("verifier_method", ["verifier", "async_verifier"])
-async def test_a_real_token_lets_in_for_its_call_and_for_no_other(
+async def test_a_real_token_is_accepted_for_its_call_only(
     system: System, verifier_method: str
 ) -> None:
     async with client(application(getattr(system, verifier_method)())) as http:
@@ -88,7 +88,7 @@ async def test_a_real_token_lets_in_for_its_call_and_for_no_other(
 
 
 @pytest.mark.parametrize("verifier_method", ["verifier", "async_verifier"])
-async def test_what_was_signed_holds_and_a_write_works_once(
+async def test_signed_args_are_compared_and_a_write_works_once(
     system: System, verifier_method: str
 ) -> None:
     async with client(application(getattr(system, verifier_method)())) as http:
@@ -107,7 +107,7 @@ async def test_what_was_signed_holds_and_a_write_works_once(
         assert await close(grant.headers(), "done") == (200, None)
 
 
-async def test_of_many_at_once_with_one_token_one_gets_through(system: System) -> None:
+async def test_one_of_many_concurrent_writes_with_one_token_succeeds(system: System) -> None:
     app = application(system.verifier())
     headers = system.grant(CLOSE, SEVEN, args={"comment": "done"}).require().headers()
     codes: list[int] = []
@@ -122,7 +122,7 @@ async def test_of_many_at_once_with_one_token_one_gets_through(system: System) -
     assert sorted(codes) == [200] + [401] * 7
 
 
-async def test_args_that_a_token_is_bound_to_are_compared_by_a_route_that_names_none(
+async def test_bound_args_are_compared_by_a_route_without_args(
     system: System,
 ) -> None:
     app = one_route(system.verifier(), resource=QUEUE)
@@ -149,7 +149,7 @@ SOURCES: Final[dict[str, Any]] = {
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 @pytest.mark.parametrize("verifier", [Recording(), RecordingSync()], ids=["async", "sync"])
-async def test_a_call_comes_from_a_mapping_or_a_function(
+async def test_a_call_is_given_by_a_mapping_or_a_function(
     source: Any, verifier: Recording | RecordingSync
 ) -> None:
     verifier.asked.clear()
@@ -265,7 +265,7 @@ VERIFIERS: Final[dict[str, tuple[object, int, str]]] = {
 
 @pytest.mark.parametrize("kind", [Recording, RecordingSync])
 @pytest.mark.parametrize(("says", "status", "code"), VERIFIERS.values(), ids=VERIFIERS)
-async def test_whatever_a_verifier_does_but_verify_is_a_no(
+async def test_anything_but_a_verification_is_a_refusal(
     kind: type[Recording], says: object, status: int, code: str
 ) -> None:
     async with client(one_route(kind(says), resource=QUEUE)) as http:
@@ -328,7 +328,7 @@ async def test_a_route_may_demand_signed_arguments(system: System) -> None:
 @pytest.mark.parametrize(
     "how", [{"require_signed_args": True}, {"require_signed_args": "yes", "args": {}}]
 )
-def test_bound_needs_arguments_and_is_yes_or_no(how: dict[str, Any]) -> None:
+def test_require_signed_args_needs_args_and_a_boolean(how: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         requires(LIST, resource=QUEUE, **how)
     assert wrong.value.setting == "require_signed_args"
@@ -363,7 +363,7 @@ async def test_a_400_names_the_field_of_a_body_or_a_path() -> None:
 
 
 @pytest.mark.parametrize("left", [None, "yes", 42, Recording], ids=repr)
-async def test_without_a_verifier_nothing_goes_through(
+async def test_without_a_verifier_every_request_is_refused(
     left: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = one_route(None, resource=QUEUE)
@@ -375,7 +375,7 @@ async def test_without_a_verifier_nothing_goes_through(
     assert "set app.state.nomos" in caplog.text
 
 
-async def test_without_install_a_refusal_is_the_same_inside_a_detail() -> None:
+async def test_without_install_a_refusal_is_in_the_detail_member() -> None:
     app = FastAPI()
     app.state.nomos = Recording(Denied("no", code="expired"))
 
@@ -389,7 +389,7 @@ async def test_without_install_a_refusal_is_the_same_inside_a_detail() -> None:
     assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
 
 
-async def test_an_application_that_runs_already_says_that_it_is_too_late() -> None:
+async def test_install_after_the_start_is_a_configuration_error() -> None:
     app = application(Recording())
     async with client(app) as http:
         await http.get("/queues/ops", headers=TOKEN)
@@ -400,7 +400,7 @@ async def test_an_application_that_runs_already_says_that_it_is_too_late() -> No
 # One token, one use
 
 
-async def test_one_call_that_is_asked_for_three_times_is_verified_once() -> None:
+async def test_a_call_required_three_times_is_verified_once() -> None:
     verifier = Recording()
     may: dict[str, Any] = {"resource": SEVEN, "args": {"comment": "x"}}
     app = FastAPI()
@@ -455,9 +455,7 @@ BODIES: Final[dict[str, tuple[bytes, str, int]]] = {
 
 
 @pytest.mark.parametrize(("body", "kind", "status"), BODIES.values(), ids=BODIES)
-async def test_a_body_with_more_than_one_reading_is_refused(
-    body: bytes, kind: str, status: int
-) -> None:
+async def test_an_ambiguous_body_is_refused(body: bytes, kind: str, status: int) -> None:
     verifier = Recording()
     async with client(application(verifier)) as http:
         answer = await http.post(
@@ -471,7 +469,7 @@ async def test_a_body_with_more_than_one_reading_is_refused(
 # httpx leaves its own generator to trio when an application answers without reading to the end.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("body", "kind", "status"), BODIES.values(), ids=BODIES)
-async def test_a_body_is_refused_for_a_route_that_reads_it_itself(
+async def test_an_ambiguous_body_is_refused_for_a_route_that_reads_it_itself(
     body: bytes, kind: str, status: int
 ) -> None:
     verifier = Recording()
@@ -515,9 +513,7 @@ QUERIES: Final[dict[str, tuple[str, dict[str, Any] | None]]] = {
 
 
 @pytest.mark.parametrize(("text", "args"), QUERIES.values(), ids=QUERIES)
-async def test_a_query_has_one_reading_or_is_refused(
-    text: str, args: dict[str, Any] | None
-) -> None:
+async def test_an_ambiguous_query_is_refused(text: str, args: dict[str, Any] | None) -> None:
     verifier = Recording()
     async with client(application(verifier)) as http:
         answer = await http.get(f"/queues/ops?{text}", headers=TOKEN)
@@ -581,7 +577,7 @@ WRONG: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("how", WRONG.values(), ids=WRONG)
-def test_what_can_be_no_call_is_a_configuration_error(how: dict[str, Any]) -> None:
+def test_an_invalid_call_is_a_configuration_error(how: dict[str, Any]) -> None:
     right: dict[str, Any] = {"command": LIST, "resource": OPS}
     requires(**right)
     with pytest.raises(ConfigurationError):

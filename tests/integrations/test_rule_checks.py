@@ -45,21 +45,21 @@ IMPOSSIBLE: dict[str, tuple[str, Any, Any, str, str]] = {
     ],
     ids=["requires", "Rule"],
 )
-def test_a_call_that_no_token_is_for_is_refused(what: str, build: Callable[..., object]) -> None:
+def test_a_call_that_no_token_can_have_is_refused(what: str, build: Callable[..., object]) -> None:
     command, resource, args, setting, sentence = IMPOSSIBLE[what]
     with pytest.raises(ConfigurationError, match=sentence) as wrong:
         build(command, resource, args)
     assert wrong.value.setting == setting
 
 
-def test_what_a_request_may_still_make_possible_is_built() -> None:
+def test_a_call_that_depends_on_the_request_is_accepted() -> None:
     assert requires(ISSUES, resource=REPO | {"issue_number": "{n:int}", "ref": "main"})
     assert requires(READ, resource={"provider": "{whose}"})
     assert requires(READ, resource=lambda _: {}, args=lambda _: {"resource": 1})
 
 
 @pytest.mark.parametrize("path", ["//notes", "/notes//7", "/notes/../x", "/notes/./x", "/a\\b"])
-def test_a_path_that_no_request_has_is_refused(path: str) -> None:
+def test_an_impossible_path_is_refused(path: str) -> None:
     with pytest.raises(ConfigurationError, match="matches no request"):
         Rule("GET", path, READ, NOTES)
 
@@ -78,9 +78,7 @@ def under(*rules: tuple[str, str]) -> NomosMiddleware:
         (("GET", "/notes"), ("HEAD", "/notes")),
     ],
 )
-def test_a_rule_that_is_never_reached_is_refused(
-    first: tuple[str, str], second: tuple[str, str]
-) -> None:
+def test_an_unreachable_rule_is_refused(first: tuple[str, str], second: tuple[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="never reached: the earlier rule for GET"):
         under(first, second)
     assert under(second, first)
@@ -94,5 +92,5 @@ def test_a_path_of_several_segments_is_reached_after_one_of_fewer(narrow: str) -
         under(second, first)
 
 
-def test_rules_that_share_no_request_stand_beside_each_other() -> None:
+def test_rules_without_a_common_request_are_accepted() -> None:
     assert under(("GET", "/notes/{n:int}"), ("GET", "/notes/{id}"), ("PUT", "/notes/{id}"))

@@ -137,7 +137,7 @@ def token(system: System) -> str:
         ("*", 403),
     ],
 )
-def test_a_path_goes_where_its_rule_says_or_nowhere(
+def test_a_path_is_routed_by_its_rule_or_refused(
     port: int, token: str, target: str, status: int
 ) -> None:
     assert ask(port, target, token)[0] == status
@@ -152,7 +152,7 @@ def test_head_and_options(port: int, token: str) -> None:
     assert ask(port, "*", token, method="OPTIONS")[0] == 403
 
 
-def test_a_signed_body_arrives_whole_and_another_does_not(port: int, system: System) -> None:
+def test_only_the_signed_body_is_accepted(port: int, system: System) -> None:
     body = json.dumps({"comment": "x" * 10_000}).encode()
     grant = system.grant(CLOSE, SEVEN, args=json.loads(body)).require()
     headers = (bearer(grant.headers()), "content-type: application/json")

@@ -36,9 +36,7 @@ def to_another(grant: Grant, audience: str) -> dict[str, str]:
     return changed(grant, audience=audience).headers(audience=audience)
 
 
-def test_a_service_is_called_with_a_grant_that_is_made_out_to_it(
-    system: System, tickets: Served
-) -> None:
+def test_a_service_accepts_a_grant_for_it(system: System, tickets: Served) -> None:
     grant = system.grant(LIST, BOARD).require()
     assert grant.audience == tickets.did
     answer = tickets.list(grant.headers(audience=tickets.did), queue="board")
@@ -46,7 +44,7 @@ def test_a_service_is_called_with_a_grant_that_is_made_out_to_it(
     assert tickets.list({"authorization": f"Bearer {grant.ucan}"}, queue="board").is_success
 
 
-def test_the_twin_asks_and_signs_the_same(system: System, tickets: Served) -> None:
+def test_the_async_guard_gets_and_signs_the_same_grant(system: System, tickets: Served) -> None:
     async def ask() -> dict[str, str]:
         guard = AsyncAuthGuard(
             control_plane_url=system.guard.control_plane_url, api_key=system.guard.api_key
@@ -94,7 +92,7 @@ def test_a_grant_signs_for_its_own_service_alone(system: System, other: Served) 
     anyio.run(elsewhere)
 
 
-def test_a_grant_is_good_at_its_own_service_alone_whatever_its_holder_signs(
+def test_a_grant_is_refused_elsewhere_whatever_audience_its_holder_signs(
     system: System, tickets: Served, other: Served
 ) -> None:
     """Also in the hands of a child, and with the same resources at both."""
@@ -110,7 +108,7 @@ def test_a_grant_is_good_at_its_own_service_alone_whatever_its_holder_signs(
     assert code(tickets.list(signed.headers(command=LIST))) == (401, "audience_mismatch")
 
 
-def test_a_service_that_nobody_registered_gets_no_grants(system: System) -> None:
+def test_an_unregistered_service_gets_no_grants(system: System) -> None:
     with pytest.raises(InvalidRequest) as refused:
         system.grant(LIST, OPS, audience=system.issuer)
     assert refused.value.fields == ("audience",)
@@ -127,7 +125,7 @@ def test_a_write_works_once_per_token(system: System, tickets: Served) -> None:
     assert tickets.close(grant.headers(), "put out").is_success
 
 
-def test_a_child_calls_a_service_without_asking_anybody(
+def test_a_child_calls_a_service_without_the_control_plane(
     system: System, tickets: Served, other: Served
 ) -> None:
     grant = system.grant("/tickets", OPS).require()
@@ -148,7 +146,7 @@ def test_a_child_calls_a_service_without_asking_anybody(
         assert code(tickets.close(headers, "x")) == (403, "resource_mismatch")
 
 
-def test_an_approval_is_good_for_one_call_at_the_service_it_was_given_for(
+def test_an_approval_is_valid_for_one_call_at_its_service(
     system: System, tickets: Served, other: Served
 ) -> None:
     grant = approved(system)
@@ -171,7 +169,7 @@ def test_an_approved_write_works_once_too(system: System, tickets: Served) -> No
     assert code(answer) == (403, "approval_already_used")
 
 
-def test_what_is_revoked_is_refused_within_five_seconds(system: System, tickets: Served) -> None:
+def test_a_revoked_grant_is_refused_within_five_seconds(system: System, tickets: Served) -> None:
     grant = system.grant(LIST, OPS).require()
     assert tickets.list(grant.headers()).is_success
     system.guard.revoke(grant)

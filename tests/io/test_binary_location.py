@@ -31,7 +31,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert find_binary({"NOMOS_UCAN_BIN": ""}) == BUNDLED
 
 
-def test_a_variable_that_names_nothing_is_an_error_not_skipped(tmp_path: Path) -> None:
+def test_a_variable_that_names_no_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BinaryNotFound) as missing:
         find_binary({"NOMOS_UCAN_BIN": str(tmp_path / "gone")})
     for part in ("NOMOS_UCAN_BIN=", "does not exist", "unset NOMOS_UCAN_BIN"):
@@ -49,7 +49,7 @@ def test_a_folder_is_not_a_binary(tmp_path: Path) -> None:
         find_binary({"NOMOS_UCAN_BIN": str(tmp_path)})
 
 
-def test_a_missing_bundle_says_where_it_looked_on_what_platform_and_what_to_do(
+def test_a_missing_binary_names_path_platform_and_fix(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(BinaryNotFound) as missing:

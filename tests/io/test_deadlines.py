@@ -95,7 +95,7 @@ def test_a_call_ends_with_its_timeout(guard_kind: GuardKind, peer: Callable[[Pee
 
 
 @each_guard_kind
-def test_retries_end_with_the_timeout_and_the_time_is_told(guard_kind: GuardKind) -> None:
+def test_retries_end_with_the_timeout_and_the_error_has_the_duration(guard_kind: GuardKind) -> None:
     def refuse(peer: Peer) -> None:
         peer.request()
 
@@ -112,9 +112,7 @@ def test_retries_end_with_the_timeout_and_the_time_is_told(guard_kind: GuardKind
 
 @each_guard_kind
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_pause_that_the_timeout_has_no_room_for_is_not_made(
-    guard_kind: GuardKind, status: int
-) -> None:
+def test_a_pause_beyond_the_timeout_is_not_made(guard_kind: GuardKind, status: int) -> None:
     reply = Reply(status, {"error": "busy"}, headers={"retry-after": "20"})
     with control_plane(reply) as plane:
         guard = guard_kind.guard(control_plane_url=plane.url, timeout=2)
@@ -128,7 +126,7 @@ def test_a_pause_that_the_timeout_has_no_room_for_is_not_made(
 
 @each_guard_kind
 @pytest.mark.parametrize("timeout", [0, 1])
-def test_waiting_for_a_person_ends_in_time_on_a_black_hole(
+def test_waiting_for_an_approval_of_a_silent_server_ends_in_time(
     guard_kind: GuardKind, timeout: float
 ) -> None:
     with serving(silent) as wire:
@@ -141,7 +139,7 @@ def test_waiting_for_a_person_ends_in_time_on_a_black_hole(
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_waiting_for_a_turn_counts(backend: str) -> None:
+def test_waiting_for_a_connection_counts_towards_the_timeout(backend: str) -> None:
     ended: list[float] = []
 
     async def one(guard: AsyncAuthGuard, began: float) -> None:
@@ -164,7 +162,7 @@ def test_waiting_for_a_turn_counts(backend: str) -> None:
 
 
 @each_guard_kind
-def test_a_binary_that_hangs_is_within_the_timeout(
+def test_a_hanging_binary_fails_within_the_timeout(
     guard_kind: GuardKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     binary = tmp_path / "nomos-ucan"
@@ -179,7 +177,7 @@ def test_a_binary_that_hangs_is_within_the_timeout(
     guard_kind.call(guard.close)
 
 
-def test_a_binary_is_ended_for_its_own_silence_and_not_for_a_callers_haste() -> None:
+def test_a_callers_short_timeout_does_not_end_the_binary() -> None:
     link = SignerConnection(find_binary(), deadline=2)
     signer = Signer(link)
     signer.ask(Hello())
@@ -203,7 +201,7 @@ def test_a_binary_is_ended_for_its_own_silence_and_not_for_a_callers_haste() -> 
 
 
 @pytest.mark.parametrize("seconds", [0.5, 30])
-def test_looking_a_name_up_is_within_the_timeout(
+def test_name_resolution_ends_within_the_timeout(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = threading.Event()
@@ -245,7 +243,7 @@ def test_localhost_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
             guard_kind.call(guard.close)
 
 
-def test_a_long_answer_may_take_long_and_not_forever() -> None:
+def test_a_long_reply_may_exceed_the_timeout_within_bounds() -> None:
     def steady(peer: Peer) -> None:
         first = first_line(call_id(peer.request()))
         peer.sock.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + first)

@@ -190,7 +190,7 @@ pytestmark = pytest.mark.anyio
 # Honest
 
 
-async def test_a_view_that_has_seen_nothing_is_older_than_any_may_be(
+async def test_a_view_without_any_reply_is_older_than_any_limit(
     link: SignerConnection,
 ) -> None:
     async with following(link) as scene:
@@ -201,7 +201,7 @@ async def test_a_view_that_has_seen_nothing_is_older_than_any_may_be(
         assert "not known yet" in seen.error
 
 
-async def test_what_is_revoked_is_learnt_and_kept(link: SignerConnection) -> None:
+async def test_revoked_ids_are_received_and_kept(link: SignerConnection) -> None:
     async with following(link) as scene:
         scene.plane.revoke("a", "b")
         await scene.polled()
@@ -212,7 +212,7 @@ async def test_what_is_revoked_is_learnt_and_kept(link: SignerConnection) -> Non
         assert scene.plane.asked[-1]["since"] == "3"
 
 
-async def test_every_question_has_a_nonce_of_its_own(link: SignerConnection) -> None:
+async def test_every_request_has_its_own_nonce(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled(4)
         nonces = [query["nonce"] for query in scene.plane.asked]
@@ -220,7 +220,7 @@ async def test_every_question_has_a_nonce_of_its_own(link: SignerConnection) -> 
         assert min(map(len, nonces)) >= 20
 
 
-async def test_the_age_counts_from_the_question_and_not_from_the_answer(
+async def test_the_age_counts_from_the_request_and_not_from_the_reply(
     link: SignerConnection,
 ) -> None:
     async with following(link) as scene:
@@ -243,7 +243,7 @@ async def test_the_age_counts_from_the_question_and_not_from_the_answer(
 # Out of reach
 
 
-async def test_out_of_reach_the_view_grows_old_and_says_since_when(
+async def test_while_the_feed_is_unreachable_the_age_grows_and_the_error_has_the_time(
     link: SignerConnection, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with following(link) as scene:
@@ -269,7 +269,7 @@ async def test_out_of_reach_the_view_grows_old_and_says_since_when(
     ]
 
 
-async def test_an_error_is_no_answer(link: SignerConnection) -> None:
+async def test_an_error_reply_does_not_renew_the_view(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         scene.plane.status = 401
@@ -280,7 +280,7 @@ async def test_an_error_is_no_answer(link: SignerConnection) -> None:
         assert (seen.revoked, seen.age_seconds) == (frozenset(), 6)
 
 
-async def test_who_is_out_of_reach_is_not_asked_in_a_hurry(link: SignerConnection) -> None:
+async def test_failed_requests_are_repeated_with_pauses(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         asked = len(scene.plane.asked)
@@ -289,7 +289,7 @@ async def test_who_is_out_of_reach_is_not_asked_in_a_hurry(link: SignerConnectio
         assert len(scene.plane.asked) - asked < 10
 
 
-async def test_who_holds_no_question_is_not_asked_in_a_hurry_either(
+async def test_requests_that_are_not_held_are_repeated_with_pauses(
     link: SignerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A control plane holds questions for so many followers, and answers the others at once."""
@@ -304,7 +304,7 @@ async def test_who_holds_no_question_is_not_asked_in_a_hurry_either(
         assert (await scene.followed.lookup(["a"])).revoked == {"a"}
 
 
-async def test_the_first_question_is_not_to_be_held(link: SignerConnection) -> None:
+async def test_the_first_request_asks_for_no_hold(link: SignerConnection) -> None:
     """Nor is one after a failure: whoever waits for the answer has nothing to go by."""
     async with following(link) as scene:
         await scene.polled()
@@ -344,7 +344,7 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", sorted(LIES))
-async def test_a_lie_changes_nothing_and_is_logged_once(
+async def test_a_forged_reply_changes_nothing_and_is_logged_once(
     link: SignerConnection, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     lie, sentence = LIES[name]
@@ -370,7 +370,7 @@ async def test_a_lie_changes_nothing_and_is_logged_once(
 @pytest.mark.parametrize(
     "raw", [b"", b"<html>", b"[]", b"7", b"{", b"\xff", b"[" * 100_000, b'{"checkpoint": null}']
 )
-async def test_nonsense_changes_nothing(link: SignerConnection, raw: bytes) -> None:
+async def test_a_malformed_reply_changes_nothing(link: SignerConnection, raw: bytes) -> None:
     async with following(link) as scene:
         scene.plane.revoke("a")
         await scene.polled()
@@ -384,7 +384,7 @@ async def test_nonsense_changes_nothing(link: SignerConnection, raw: bytes) -> N
         assert (await scene.followed.lookup([])).age_seconds == 0
 
 
-async def test_a_verifier_that_fails_is_no_proof(link: SignerConnection) -> None:
+async def test_a_failed_verification_of_a_checkpoint_proves_nothing(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
 
@@ -402,7 +402,7 @@ async def test_a_verifier_that_fails_is_no_proof(link: SignerConnection) -> None
         assert (await scene.followed.lookup(["a"])).revoked == {"a"}
 
 
-async def test_an_old_reply_is_not_a_new_one(link: SignerConnection) -> None:
+async def test_a_replayed_reply_is_refused(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         old = scene.plane.replies[-1]
@@ -416,7 +416,7 @@ async def test_an_old_reply_is_not_a_new_one(link: SignerConnection) -> None:
 # Keys
 
 
-async def test_another_key_is_followed_by_the_key_log(link: SignerConnection) -> None:
+async def test_a_rotated_key_is_accepted_by_the_key_log(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         old = scene.plane.keys[-1]
@@ -428,7 +428,7 @@ async def test_another_key_is_followed_by_the_key_log(link: SignerConnection) ->
         assert scene.issuers.active == scene.plane.keys[-1]
 
 
-async def test_a_replaced_key_roots_chains_until_its_tokens_have_ended(
+async def test_a_replaced_key_is_trusted_until_its_tokens_expire(
     link: SignerConnection,
 ) -> None:
     async with following(link, keys=3) as scene:
@@ -469,7 +469,7 @@ async def test_a_replaced_key_signs_no_feed(link: SignerConnection) -> None:
         assert scene.issuers.active == scene.plane.keys[-1]
 
 
-async def test_a_stranger_cannot_become_the_issuer(link: SignerConnection) -> None:
+async def test_an_unrelated_key_is_not_accepted_as_the_issuer(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         pinned = scene.plane.keys[0]
@@ -480,7 +480,7 @@ async def test_a_stranger_cannot_become_the_issuer(link: SignerConnection) -> No
         assert (await scene.followed.lookup(["a"])).revoked == frozenset()
 
 
-async def test_rows_that_the_known_key_did_not_sign_for_are_no_floor(
+async def test_unsigned_rows_are_not_kept_as_the_floor(
     link: SignerConnection,
 ) -> None:
     """Anyone can put rows before a known key: kept, they would refuse the right log for ever."""

@@ -137,11 +137,11 @@ def test_a_pipe_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "value", ["", "0", "1", "2", "-1", "07", "3.0", "x", "999999", "99999999", "٣"]
 )
-def test_what_is_no_inherited_pipe_is_refused(value: str) -> None:
+def test_a_descriptor_that_is_no_inherited_pipe_is_refused(value: str) -> None:
     refused(KEY_FD, value)
 
 
-def test_a_file_in_place_of_the_pipe_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_pipe_is_refused_and_not_changed(tmp_path: Path) -> None:
     number = os.open(left(tmp_path), os.O_RDONLY)
     try:
         assert "is not a pipe from its parent" in refused(KEY_FD, str(number))
@@ -159,7 +159,7 @@ def test_a_handed_over_file_is_read_once_removed_with_its_folder_and_remembered(
     assert revealed(key_from_env({KEY_HANDOVER: file})) == SEED
 
 
-def test_other_folders_and_what_else_is_in_them_stay(tmp_path: Path, folder: Path) -> None:
+def test_other_folders_and_files_are_not_removed(tmp_path: Path, folder: Path) -> None:
     file = left(tmp_path)
     assert key_from_env({KEY_HANDOVER: file}) is not None
     assert not Path(file).exists()
@@ -179,7 +179,7 @@ def test_a_file_that_others_can_read_is_refused_and_stays(folder: Path, mode: in
     assert Path(file).exists()
 
 
-def test_a_file_that_is_none_is_refused(folder: Path) -> None:
+def test_a_path_that_is_no_file_is_refused(folder: Path) -> None:
     file = left(folder)
     link = folder / "link"
     link.symlink_to(file)
@@ -200,7 +200,7 @@ def test_a_file_of_another_user_is_refused(folder: Path, monkeypatch: pytest.Mon
     assert "belongs to another user" in refused(KEY_HANDOVER, file)
 
 
-def test_what_was_in_a_file_is_not_read_twice_even_if_it_was_no_key(folder: Path) -> None:
+def test_a_handed_over_file_is_read_once_even_if_it_has_no_key(folder: Path) -> None:
     file = left(folder, "hello")
     assert "holds no key" in refused(KEY_HANDOVER, file)
     assert not Path(file).exists()
@@ -209,7 +209,7 @@ def test_what_was_in_a_file_is_not_read_twice_even_if_it_was_no_key(folder: Path
     assert "holds no key" in refused(KEY_HANDOVER, file)
 
 
-def test_of_two_readers_of_a_file_one_gets_the_key(
+def test_one_of_two_readers_of_a_file_gets_the_key(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = left(folder)
@@ -231,7 +231,7 @@ def test_two_variables_for_one_key_are_refused(folder: Path, pipe: Callable[[byt
     assert is_open(number)
 
 
-def test_a_persons_own_file_is_read_again_and_again_and_stays(tmp_path: Path) -> None:
+def test_a_users_key_file_is_read_each_time_and_kept(tmp_path: Path) -> None:
     file = left(tmp_path, SEED + "\n")
     for _ in range(2):
         assert revealed(key_from_env({KEY_FILE: file})) == SEED
@@ -242,12 +242,12 @@ def test_a_persons_own_file_is_read_again_and_again_and_stays(tmp_path: Path) ->
     refused(KEY_FILE, file)
 
 
-def test_what_was_handed_over_comes_before_what_lies_around(tmp_path: Path, folder: Path) -> None:
+def test_a_handed_over_key_is_preferred_to_a_key_file(tmp_path: Path, folder: Path) -> None:
     own = left(tmp_path, "f" * 64)
     assert revealed(key_from_env({KEY_FILE: own, KEY_HANDOVER: left(folder)})) == SEED
 
 
-def test_threads_that_ask_at_once_all_get_the_one_key(pipe: Callable[[bytes], int]) -> None:
+def test_concurrent_threads_get_the_same_key(pipe: Callable[[bytes], int]) -> None:
     number = pipe(SEED.encode())
     found: list[str | None] = []
     threads = [
@@ -270,7 +270,7 @@ def test_a_forked_process_has_what_its_parent_read(pipe: Callable[[bytes], int])
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_a_chain_file_of_a_person_is_read_each_time_and_stays(tmp_path: Path) -> None:
+def test_a_users_chain_file_is_read_each_time_and_kept(tmp_path: Path) -> None:
     file = left(tmp_path, CHAINS)
     assert parent_from_env({CHAIN_FILE: file}).chain == chain_of(["a.b.c", "d.e.f"])
     Path(file).write_text('["g.h.i"]')
@@ -298,7 +298,7 @@ def test_an_inherited_chain_file_is_read_from_its_beginning_and_closed(tmp_path:
 @pytest.mark.parametrize(
     "path", ["", "/dev/fd/", "/dev/fd/0", "/dev/fd/x", "/dev/fd/999", "/nowhere/x"]
 )
-def test_a_chain_file_that_is_not_there_is_refused_by_its_variable(path: str) -> None:
+def test_a_missing_chain_file_names_its_variable(path: str) -> None:
     with pytest.raises(ConfigurationError, match=CHAIN_FILE) as error:
         parent_from_env({CHAIN_FILE: path})
     assert error.value.setting == CHAIN_FILE

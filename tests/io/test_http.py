@@ -74,7 +74,7 @@ def test_a_compressed_answer_is_refused_and_not_unpacked(
 
 @pytest.mark.parametrize("way", [sent, awaited])
 @pytest.mark.parametrize("headers", [{}, {"content-encoding": "Identity"}])
-def test_a_plain_answer_is_asked_for_and_taken_as_it_is(
+def test_uncompressed_replies_are_requested_and_accepted(
     way: Callable[[str], HttpReply], headers: dict[str, str]
 ) -> None:
     with control_plane(Reply(200, {"a": 1}, headers=headers)) as plane:

@@ -78,7 +78,7 @@ def test_an_argument_is_named_where_there_is_one(
 
 
 @pytest.mark.parametrize(("environ", "place"), VARIABLES.values(), ids=VARIABLES)
-def test_what_a_variable_says_is_permitted_by_a_variable(
+def test_a_url_from_a_variable_is_permitted_by_a_variable(
     environ: dict[str, str], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environ.items():

@@ -45,7 +45,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_what_is_sealed_says_nothing_and_is_never_twice_the_same() -> None:
+def test_sealed_text_reveals_nothing_and_differs_each_time() -> None:
     one, two = seal(SEED, KEY), seal(SEED, KEY)
     assert one != two
     assert is_sealed(one)
@@ -54,7 +54,7 @@ def test_what_is_sealed_says_nothing_and_is_never_twice_the_same() -> None:
     assert unseal(one, KEY, path="f") == unseal(two, KEY, path="f") == SEED
 
 
-def test_another_key_is_named_by_its_digits(tmp_path: Path, use: Use) -> None:
+def test_another_encryption_key_is_named_by_its_fingerprint(tmp_path: Path, use: Use) -> None:
     file = write(tmp_path / "agent.key", seal(SEED, KEY))
     use(OTHER)
     with pytest.raises(ConfigurationError, match=r"sealed with the encryption key 630dcd29, but"):
@@ -78,7 +78,7 @@ def test_every_change_is_noticed(at: int) -> None:
 @pytest.mark.parametrize(
     "text", ["nomos-sealed-v1.", "nomos-sealed-v1.630dcd29.AAAA", "nomos-sealed-v1.x"]
 )
-def test_what_is_cut_off_is_damaged(text: str) -> None:
+def test_truncated_sealed_text_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="it is not a sealed key"):
         unseal(f"nomos-sealed-v1.{text}", KEY, path="f")
 
@@ -149,7 +149,7 @@ def test_keygen_makes_a_sealed_file(tmp_path: Path, use: Use) -> None:
     assert made.stdout.startswith("did:key:")
 
 
-def test_without_the_library_it_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name.startswith("cryptography"):
             monkeypatch.setitem(sys.modules, name, None)

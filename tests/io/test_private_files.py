@@ -42,7 +42,9 @@ def test_a_secret_of_root_may_be_writable_by_root(
 
 @pytest.mark.parametrize("mode", [0o444, 0o441, 0o460, 0o450, 0o660, 0o644, 0o604, 0o777])
 @pytest.mark.parametrize("owner", [0, ME])
-def test_what_others_can_read_or_change_is_refused(mode: int, owner: int, tmp_path: Path) -> None:
+def test_a_file_that_others_can_read_or_change_is_refused(
+    mode: int, owner: int, tmp_path: Path
+) -> None:
     wrong = why_unsafe(status(mode, owner, GROUP), tmp_path, mounted=True)
     assert wrong is not None
     assert f"mode {mode:04o}" in wrong
@@ -82,7 +84,7 @@ def no_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_temporary_folder")
-def test_what_needs_a_folder_names_the_variable() -> None:
+def test_without_a_temporary_folder_the_error_names_the_variable() -> None:
     for make in (
         child_files.ChildDirectory,
         lambda: AuthGuard.embedded(policies="permit (principal, action, resource);"),
@@ -104,7 +106,7 @@ def test_an_inherited_chain_needs_no_folder() -> None:
 
 
 @pytest.mark.usefixtures("no_temporary_folder")
-def test_without_nameless_memory_a_folder_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memfd_a_temporary_folder_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create")
     with (
         pytest.raises(ConfigurationError, match="Set TMPDIR"),

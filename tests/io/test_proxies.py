@@ -25,11 +25,11 @@ each_guard_kind = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda 
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
-def test_https_goes_through_the_proxy_that_is_named(variable: str) -> None:
+def test_https_uses_the_configured_proxy(variable: str) -> None:
     assert proxy_for(URL, {variable: PROXY}) == Proxy(PROXY, variable)
 
 
-def test_the_first_of_several_counts() -> None:
+def test_the_first_variable_of_several_is_used() -> None:
     environ = dict.fromkeys(EVERY, "http://other:1") | {"https_proxy": PROXY}
     assert proxy_for(URL, environ) == Proxy(PROXY, "https_proxy")
     assert proxy_for(URL, {"https_proxy": " ", "ALL_PROXY": PROXY}) == Proxy(PROXY, "ALL_PROXY")
@@ -51,7 +51,7 @@ def test_neither_this_machine_nor_plain_http_goes_through_one(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://localhost.", "https://[::ffff:127.0.0.1]"])
-def test_what_is_not_spelled_as_this_machine_is_another_host(url: str) -> None:
+def test_other_spellings_are_not_this_machine(url: str) -> None:
     assert proxy_for(url, {"HTTPS_PROXY": PROXY}) == Proxy(PROXY, "HTTPS_PROXY")
 
 
@@ -137,7 +137,7 @@ def test_exceptions(text: str, host: str, *, excepted: bool) -> None:
 
 @each_guard_kind
 @pytest.mark.parametrize("value", ["proxy", "http://[", "socks5://127.0.0.1:1", "nonsense://"])
-def test_this_machine_is_reached_whatever_the_variables_hold(
+def test_this_machine_is_reached_with_any_variables(
     guard_kind: GuardKind, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with control_plane(Reply(body={})) as other, control_plane(Reply(body=DENY)) as plane:
@@ -165,7 +165,7 @@ def test_this_machine_is_reached_whatever_the_variables_hold(
     ],
 )
 @pytest.mark.parametrize("mode", ["closed", "open"])
-def test_what_is_wrong_with_tls_is_a_wrong_setting(  # noqa: PLR0917
+def test_an_invalid_tls_variable_is_a_configuration_error(  # noqa: PLR0917
     guard_kind: GuardKind,
     variable: str,
     value: str,
@@ -191,7 +191,7 @@ def test_a_file_of_ones_own_is_named_in_the_error(tmp_path: Path) -> None:
 
 @each_guard_kind
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
-def test_a_guard_with_a_wrong_proxy_says_so(
+def test_a_guard_with_an_invalid_proxy_is_a_configuration_error(
     guard_kind: GuardKind, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for each in EVERY:

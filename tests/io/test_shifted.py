@@ -130,7 +130,7 @@ def numbers(found: list[Outcome]) -> list[object]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_reply_is_taken_when_it_names_its_request_and_connections_are_kept(
+def test_a_reply_with_its_call_id_is_accepted_and_its_connection_kept(
     way: Callable[[str, int], list[Outcome]],
 ) -> None:
     with wire(lambda n, call: message({"n": n, "callId": call})) as plane:
@@ -140,7 +140,7 @@ def test_a_reply_is_taken_when_it_names_its_request_and_connections_are_kept(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_reply_that_is_sent_twice_is_no_answer_to_the_next_question(
+def test_a_repeated_reply_is_not_used_for_the_next_request(
     way: Callable[[str, int], list[Outcome]],
 ) -> None:
     with wire(lambda n, call: message({"n": n, "callId": call}) * 2) as plane:
@@ -212,7 +212,7 @@ def test_a_proxys_own_error_is_an_error(way: Callable[[str, int], list[Outcome]]
         b"nonsense\r\n\r\n",
     ],
 )
-def test_broken_framing_is_no_answer(way: Callable[[str, int], list[Outcome]], raw: bytes) -> None:
+def test_broken_framing_is_an_error(way: Callable[[str, int], list[Outcome]], raw: bytes) -> None:
     with wire(always(raw)) as plane:
         (found,) = way(plane.url, 1)
     assert isinstance(found, Unreachable)
@@ -247,7 +247,7 @@ def test_a_reply_of_http_1_0_is_read_to_its_end(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_without_a_view_of_the_buffer_no_connection_is_used_twice(
+def test_without_access_to_the_buffer_no_connection_is_reused(
     way: Callable[[str, int], list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(excess_bytes, "_INWARD", ())
@@ -256,7 +256,7 @@ def test_without_a_view_of_the_buffer_no_connection_is_used_twice(
     assert plane.connections == 3
 
 
-def test_a_response_of_another_make_has_an_unknown_buffer() -> None:
+def test_a_response_of_another_library_has_an_unknown_buffer() -> None:
     assert excess_bytes.state_after(httpx.Response(200, content=b"{}")) == "unknown"
 
 
@@ -264,7 +264,7 @@ def test_a_response_of_another_make_has_an_unknown_buffer() -> None:
     "start",
     [b'{"callId": "another-one-of-32-letters"}\n', b"{}\n", b"x" * 400, b""],
 )
-def test_a_stream_has_to_name_its_request_first(start: bytes) -> None:
+def test_a_stream_must_begin_with_its_call_id(start: bytes) -> None:
     content = start + b'{"row": 1}\n'
     raw = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content)
     with wire(always(raw)) as plane:
@@ -277,7 +277,7 @@ def test_a_stream_has_to_name_its_request_first(start: bytes) -> None:
     assert plane.connections == 2
 
 
-def test_a_stream_comes_without_the_line_that_names_it() -> None:
+def test_the_call_id_line_is_removed_from_a_stream() -> None:
     def lines(n: int, call: str) -> bytes:
         content = json.dumps({"callId": call}).encode() + b'\n{"row": 1}\n'
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content)

@@ -85,7 +85,7 @@ def test_nothing_is_started_before_the_first_request(link: SignerConnection) -> 
     assert link.running() is not None
 
 
-def test_one_process_serves_all_guards_of_a_process(binary: Path) -> None:
+def test_one_binary_serves_all_guards_of_a_process(binary: Path) -> None:
     assert shared(binary) is shared(binary)
 
 
@@ -115,9 +115,7 @@ def test_a_key_made_in_the_binary_survives_it(link: SignerConnection) -> None:
     assert isinstance(signer.ask(Delegate(key=made.key, payload=payload)), Signed)
 
 
-def test_a_key_that_a_new_binary_missed_is_given_to_it(
-    signer: Signer, link: SignerConnection
-) -> None:
+def test_a_missing_key_is_loaded_into_a_new_binary(signer: Signer, link: SignerConnection) -> None:
     process = link.running()
     assert process is not None
     waited = threading.Event()
@@ -161,7 +159,7 @@ class Crowd:
             thread.join()
 
 
-def test_twenty_deaths_in_a_thousand_calls_give_no_wrong_answer(
+def test_twenty_crashes_in_a_thousand_calls_give_no_wrong_answer(
     signer: Signer, link: SignerConnection
 ) -> None:
     crowd, kills = Crowd(signer, workers=4, each=250), 0
@@ -183,7 +181,7 @@ def test_twenty_deaths_in_a_thousand_calls_give_no_wrong_answer(
     assert 1 <= link.restarts <= kills
 
 
-def test_large_requests_from_many_threads_do_not_lock_up_the_pipes(signer: Signer) -> None:
+def test_large_requests_of_many_threads_do_not_deadlock(signer: Signer) -> None:
     """Far more than a pipe holds, in both directions at once."""
     wrong: list[object] = []
 
@@ -203,7 +201,7 @@ def test_large_requests_from_many_threads_do_not_lock_up_the_pipes(signer: Signe
     assert wrong == []
 
 
-def test_a_request_that_no_line_may_hold_is_refused_here(signer: Signer) -> None:
+def test_a_request_over_the_line_limit_is_refused_before_sending(signer: Signer) -> None:
     with pytest.raises(SignerError, match="accepts 1048576") as refused:
         signer.ask(delegate("n", filler="x" * 1024 * 1024))
     assert refused.value.code == "too_large"
@@ -256,7 +254,7 @@ def test_a_binary_for_another_platform_is_named(tmp_path: Path) -> None:
         '{"id": 1, "ok": True, "speaks": 2, "version": "9", "runtime": "x", "ops": []}',
     ],
 )
-def test_a_binary_of_another_protocol_is_told_apart(tmp_path: Path, answer: str) -> None:
+def test_a_binary_of_another_protocol_is_refused(tmp_path: Path, answer: str) -> None:
     path = fake(
         tmp_path / "old",
         f"""
@@ -335,7 +333,7 @@ def test_a_binary_that_is_only_busy_is_not_ended(tmp_path: Path) -> None:
     link.close()
 
 
-def test_a_binary_that_talks_nonsense_is_ended(tmp_path: Path) -> None:
+def test_a_binary_with_malformed_answers_is_ended(tmp_path: Path) -> None:
     path = fake(tmp_path / "raves", "print('hello?', flush=True); import sys; sys.stdin.read()")
     with pytest.raises(SignerCrashed):
         Signer(SignerConnection(path)).ask(Hello())
@@ -344,7 +342,7 @@ def test_a_binary_that_talks_nonsense_is_ended(tmp_path: Path) -> None:
 # Surroundings
 
 
-def test_nothing_of_the_callers_surroundings_reaches_the_binary(
+def test_the_callers_environment_and_folder_do_not_affect_the_binary(
     tmp_path: Path, binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Bun runtime would run each of these, if it saw them."""
@@ -423,7 +421,7 @@ async def test_a_cancelled_task_leaves_the_others_their_answers(link: SignerConn
     assert read.payload["nonce"] == "next"
 
 
-def test_an_answer_for_a_loop_that_is_closed_disturbs_nobody(link: SignerConnection) -> None:
+def test_an_answer_for_a_closed_loop_is_dropped(link: SignerConnection) -> None:
     signer = AsyncSigner(link)
 
     async def leave() -> None:
@@ -493,7 +491,7 @@ def test_a_parents_binary_ends_with_it_although_a_forked_child_lives_on(binary: 
     parent.stdout.close()
 
 
-def test_a_process_that_is_over_takes_no_more_requests(binary: Path) -> None:
+def test_a_closed_process_refuses_requests(binary: Path) -> None:
     process = Process(binary)
     process.close()
     process.close()

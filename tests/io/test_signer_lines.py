@@ -87,7 +87,7 @@ def forking(chain: str, count: int) -> Fork:
     return Fork(key=DID, chains=[[chain]], children=children, now=NOW)
 
 
-def test_a_thousand_children_are_one_answer_in_the_order_asked(
+def test_a_thousand_children_are_answered_in_the_requested_order(
     link: SignerConnection, ask: Ask
 ) -> None:
     first = root(link)
@@ -145,7 +145,7 @@ def test_many_threads_fork_and_ask_other_things_through_one_binary(link: SignerC
     assert wrong == []
 
 
-def test_a_binary_killed_again_and_again_never_gives_half_an_answer(link: SignerConnection) -> None:
+def test_a_binary_killed_repeatedly_gives_no_partial_answer(link: SignerConnection) -> None:
     first, done = root(link), threading.Event()
     outcomes: list[object] = []
 
@@ -202,7 +202,7 @@ def stopping(tmp_path: Path, then: str) -> SignerConnection:
     return link
 
 
-def test_a_death_within_an_answer_asks_all_of_it_again(tmp_path: Path, ask: Ask) -> None:
+def test_a_crash_within_an_answer_repeats_the_whole_request(tmp_path: Path, ask: Ask) -> None:
     once = "os.path.exists(mark) or (open(mark, 'w'), os._exit(1))"
     link = stopping(tmp_path, once)
     answer = ask(link, forking("x", 3))
@@ -212,7 +212,7 @@ def test_a_death_within_an_answer_asks_all_of_it_again(tmp_path: Path, ask: Ask)
     link.close()
 
 
-def test_two_deaths_within_an_answer_are_an_error(tmp_path: Path, ask: Ask) -> None:
+def test_two_crashes_within_an_answer_are_an_error(tmp_path: Path, ask: Ask) -> None:
     link = stopping(tmp_path, "os._exit(1)")
     with pytest.raises(SignerCrashed, match="ended twice"):
         ask(link, forking("x", 3))
@@ -229,7 +229,7 @@ def test_the_deadline_is_for_the_whole_answer(tmp_path: Path, ask: Ask) -> None:
     link.close()
 
 
-def test_lines_that_come_after_the_deadline_are_nobodys(tmp_path: Path, ask: Ask) -> None:
+def test_lines_after_the_deadline_are_dropped(tmp_path: Path, ask: Ask) -> None:
     """A binary that still talks is not ended, however long its answer takes."""
     trickle = "[(time.sleep(0.2), say(request, children=[], more=True)) for _ in range(10)]"
     link = stopping(tmp_path, trickle)
@@ -243,7 +243,7 @@ def test_lines_that_come_after_the_deadline_are_nobodys(tmp_path: Path, ask: Ask
     link.close()
 
 
-def test_a_failure_within_an_answer_is_all_that_is_answered(tmp_path: Path, ask: Ask) -> None:
+def test_a_failure_within_an_answer_replaces_the_answer(tmp_path: Path, ask: Ask) -> None:
     refuse = "say(request, ok=False, code='internal', message='failed'); continue"
     link = stopping(tmp_path, refuse)
     answer = ask(link, forking("x", 3))

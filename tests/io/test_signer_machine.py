@@ -78,7 +78,7 @@ def test_a_dead_binary_never_ends_a_process_by_sigpipe() -> None:
     assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
-def test_without_threads_nothing_is_left_behind(
+def test_a_failed_thread_start_leaves_nothing_behind(
     link: SignerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -232,7 +232,7 @@ def test_greenlets_of_a_forked_worker_do_not_block_each_other(before: bool) -> N
     assert (done.returncode, done.stdout) == (0, "0 HelloAnswer\n"), done.stderr
 
 
-def test_a_descriptor_of_others_is_neither_used_nor_closed(tmp_path: Path) -> None:
+def test_a_descriptor_reused_by_other_code_is_neither_used_nor_closed(tmp_path: Path) -> None:
     ours = Descriptor(os.open(tmp_path, os.O_RDONLY))
     os.close(ours.number)
     assert not ours.valid()
@@ -254,7 +254,7 @@ def test_a_descriptor_of_others_is_neither_used_nor_closed(tmp_path: Path) -> No
         ("exit 127", r"exit status 127\): the file may be damaged"),
     ],
 )
-def test_how_the_binary_ended_is_said(tmp_path: Path, script: str, words: str) -> None:
+def test_the_error_has_how_the_binary_ended(tmp_path: Path, script: str, words: str) -> None:
     path = tmp_path / "nomos-ucan"
     path.write_text(f"#!/bin/sh\nulimit -c 0\n{script}\n")
     path.chmod(0o755)
@@ -264,7 +264,7 @@ def test_how_the_binary_ended_is_said(tmp_path: Path, script: str, words: str) -
 
 
 @pytest.mark.parametrize("code", [*signer_sandbox._SCARCE, *signer_sandbox._UNUSABLE, 5])
-def test_why_the_binary_could_not_be_started_is_said(code: int) -> None:
+def test_the_error_has_why_the_binary_could_not_be_started(code: int) -> None:
     error = signer_sandbox.not_started(Path("/b"), OSError(code, os.strerror(code)))
     assert isinstance(error, BinaryNotFound) is (code not in signer_sandbox._SCARCE)
     assert "/b could not be started: " in str(error)

@@ -61,7 +61,7 @@ def test_a_private_authority_is_trusted_when_it_is_named(
 
 
 @each_guard_kind
-def test_https_where_plain_http_is_spoken_is_said_to_be_that(guard_kind: GuardKind) -> None:
+def test_https_to_a_plain_http_server_has_a_hint(guard_kind: GuardKind) -> None:
     def plain(peer: Peer) -> None:
         peer.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -86,7 +86,7 @@ def test_a_certificate_of_another_name_is_refused(
 
 
 @each_guard_kind
-def test_a_server_that_speaks_no_tls_is_said_to(guard_kind: GuardKind) -> None:
+def test_a_server_without_tls_is_reported(guard_kind: GuardKind) -> None:
     def plain(peer: Peer) -> None:
         peer.sock.recv(100)
         peer.sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -146,7 +146,7 @@ def test_https_is_tunnelled_through_a_proxy_that_sees_no_key(
 
 
 @each_guard_kind
-def test_a_proxy_that_drips_is_within_the_timeout_and_named(
+def test_a_slow_proxy_fails_within_the_timeout_and_is_named(
     guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(peer: Peer) -> None:

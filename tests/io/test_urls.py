@@ -39,7 +39,7 @@ def nothing_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
         "http://LOCALHOST",
     ],
 )
-def test_https_and_this_machine_may_be_called(url: str) -> None:
+def test_https_and_loopback_urls_are_accepted(url: str) -> None:
     assert checked_url(url, setting="url") == url.rstrip("/")
 
 
@@ -111,14 +111,14 @@ def test_plain_http_to_another_host_is_refused_and_the_setting_is_named(url: str
         b"http://127.0.0.1",
     ],
 )
-def test_what_could_be_read_in_two_ways_is_no_url(url: Any) -> None:
+def test_an_ambiguous_url_is_refused(url: Any) -> None:
     with pytest.raises(errors.ConfigurationError, match="must be an http") as raised:
         checked_url(url, setting="pdp_url", allow_insecure=["evil.example"])
     assert "password@" not in str(raised.value)
     assert not is_loopback(url) or "?" in url or "#" in url
 
 
-def test_a_host_that_is_named_may_be_called_by_that_name_alone() -> None:
+def test_only_the_named_host_may_be_called_over_plain_http() -> None:
     hosts = ["PDP.internal", "10.0.0.1", "fd00::1", "[fd00::2]"]
     good = ("http://pdp.internal:8787", "http://10.0.0.1", "http://[fd00::1]:1", "http://[fd00::2]")
     for url in good:
@@ -137,13 +137,13 @@ def test_the_variable_names_hosts_for_everything(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "host", ["", "*", "http://pdp.internal", "pdp.internal:80", "a/b", "a b", "a\n", 7, None]
 )
-def test_what_is_not_a_host_is_not_taken_as_one(host: Any) -> None:
+def test_an_invalid_host_name_is_refused(host: Any) -> None:
     with pytest.raises(errors.ConfigurationError) as raised:
         named([host])
     assert raised.value.setting == "allow_insecure"
 
 
-def test_one_text_is_no_list_of_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_text_is_not_a_list_of_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.ConfigurationError, match="list of host names"):
         named("pdp.internal")
     monkeypatch.setenv(INSECURE_HOSTS, "http://pdp.internal")
@@ -171,20 +171,20 @@ CALLERS: list[tuple[str, Callable[..., Any]]] = [
 
 
 @pytest.mark.parametrize("call", [call for _, call in CALLERS], ids=[name for name, _ in CALLERS])
-def test_whoever_calls_obeys_the_rule(call: Callable[..., Any]) -> None:
+def test_every_client_refuses_plain_http_to_unnamed_hosts(call: Callable[..., Any]) -> None:
     with pytest.raises(errors.ConfigurationError, match=r"is plain http to pdp\.invalid"):
         call("http://pdp.invalid:8788")
     call("http://pdp.invalid:8788", allow_insecure=["pdp.invalid"])
 
 
-def test_a_verifier_refuses_before_it_asks() -> None:
+def test_a_verifier_refuses_plain_http_before_sending() -> None:
     with pytest.raises(errors.ConfigurationError, match=r"is plain http to pdp\.invalid"):
         Verifier.from_control_plane(
             "http://pdp.invalid", audience=DID, trust_anchor=DID, startup_timeout=0.1
         )
 
 
-def test_a_child_is_handed_the_hosts_that_its_parent_was_given() -> None:
+def test_a_child_inherits_its_parents_insecure_hosts() -> None:
     guard = AuthGuard(
         control_plane_url="http://pdp.internal", allow_insecure=["pdp.internal"], api_key="k"
     )
@@ -196,7 +196,7 @@ def catalog() -> Catalog:
     return load_catalog(None)
 
 
-def test_upstreams_and_webhooks_obey_the_rule(
+def test_upstreams_and_webhooks_refuse_plain_http_to_unnamed_hosts(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = {"NOMOS_GITHUB_URL": "http://github.internal", "NOMOS_GITHUB_TOKEN": "t"}

@@ -82,7 +82,7 @@ def test_the_binary_writes_no_core_file_and_this_program_keeps_its_limit() -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/PID/mem is Linux's")
-def test_a_seed_that_was_forgotten_is_in_the_binary_no_more() -> None:
+def test_a_forgotten_seed_is_not_in_the_binarys_memory() -> None:
     link = SignerConnection(find_binary())
     try:
         signer, seed, other = Signer(link), secrets.token_bytes(32), secrets.token_bytes(32)
@@ -104,7 +104,7 @@ def test_a_seed_that_was_forgotten_is_in_the_binary_no_more() -> None:
         link.close()
 
 
-def test_a_key_that_is_forgotten_is_wiped_here_too() -> None:
+def test_a_forgotten_key_is_wiped_in_python() -> None:
     link = SignerConnection(find_binary())
     try:
         made = Signer(link).ask(GenerateKey())
@@ -129,7 +129,7 @@ def test_all_keys_are_wiped_at_once() -> None:
         link.close()
 
 
-def test_a_guard_that_is_closed_has_no_key_any_more() -> None:
+def test_a_closed_guard_has_no_key() -> None:
     guard = AuthGuard(control_plane_url="http://127.0.0.1:1", api_key="k", parent=None)
     seed, did = guard._standing.seed, guard.did()
     link = guard._link
@@ -140,7 +140,7 @@ def test_a_guard_that_is_closed_has_no_key_any_more() -> None:
         seed.reveal()
 
 
-def test_a_guard_whose_binary_has_died_leaves_no_key_either() -> None:
+def test_a_closed_guard_with_a_dead_binary_has_no_key() -> None:
     guard = AuthGuard(control_plane_url="http://127.0.0.1:1", api_key="k", parent=None)
     did, link = guard.did(), guard._link
     link.close()

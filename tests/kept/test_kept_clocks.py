@@ -51,9 +51,7 @@ async def test_a_write_is_not_done_twice_after_the_clock_was_an_hour_ahead(
         assert await running.wrote(await running.write_token()) == "ok"
 
 
-async def test_a_clock_that_was_years_ahead_stands_in_nobodys_way(
-    tmp_path: Path, clock: Clock
-) -> None:
+async def test_writes_work_after_a_clock_was_years_ahead(tmp_path: Path, clock: Clock) -> None:
     store = Store(tmp_path, clock)
     await store.migrate()
     assert await store.claim_nonce("i", "a", "old", NOW + 60)
@@ -94,7 +92,7 @@ async def test_spans_are_few_and_only_grow(tmp_path: Path, clock: Clock) -> None
     await store.close()
 
 
-async def test_of_too_many_spans_the_oldest_are_joined(tmp_path: Path, clock: Clock) -> None:
+async def test_the_oldest_of_too_many_spans_are_joined(tmp_path: Path, clock: Clock) -> None:
     """Not two with now between them, however near: then nothing would work."""
     store = Store(tmp_path, clock)
     await store.migrate()
@@ -132,7 +130,7 @@ RATED = Source(
 )
 
 
-async def test_questions_asked_ahead_of_time_deny_nothing_afterwards(
+async def test_questions_of_a_later_time_do_not_count_in_the_rate(
     tmp_path: Path, link: SignerConnection, clock: Clock
 ) -> None:
     data = tmp_path / "data"
@@ -150,7 +148,7 @@ async def test_questions_asked_ahead_of_time_deny_nothing_afterwards(
 
 
 @pytest.mark.parametrize("ahead", [-HOUR, 61, HOUR, YEARS])
-async def test_an_answer_is_repeated_for_a_day_whatever_the_clock_did(
+async def test_a_stored_answer_is_repeated_for_a_day_by_any_clock(
     tmp_path: Path, clock: Clock, ahead: int
 ) -> None:
     store = Store(tmp_path, clock)
@@ -163,7 +161,7 @@ async def test_an_answer_is_repeated_for_a_day_whatever_the_clock_did(
 
 
 @pytest.mark.parametrize(("ahead", "state"), [(0, "pending"), (59, "pending"), (600, "expired")])
-def test_a_question_of_a_later_time_is_over(ahead: int, state: str) -> None:
+def test_a_question_of_a_later_time_has_expired(ahead: int, state: str) -> None:
     asked = NOW + ahead
     envelope = Envelope(
         *("env_1", "default", "app_1", "f", {}, ("role",), ()), "evt_1", asked, asked + 900
@@ -173,7 +171,7 @@ def test_a_question_of_a_later_time_is_over(ahead: int, state: str) -> None:
 
 
 @pytest.mark.parametrize("ahead", [0, 59, 600, YEARS])
-async def test_a_session_of_a_later_time_is_none(
+async def test_a_session_of_a_later_time_is_invalid(
     tmp_path: Path, link: SignerConnection, clock: Clock, ahead: int
 ) -> None:
     async with opened(tmp_path / "data", link, clock) as running:
@@ -190,7 +188,7 @@ async def test_a_session_of_a_later_time_is_none(
         assert await store.sessions.begin(other, receipt, link="l") == good
 
 
-async def test_a_message_that_waits_for_a_wrong_time_is_delivered_now(
+async def test_a_message_scheduled_by_a_wrong_clock_is_delivered_now(
     tmp_path: Path, clock: Clock
 ) -> None:
     store = Store(tmp_path, clock)

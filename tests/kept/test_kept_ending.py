@@ -54,7 +54,9 @@ def end(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("how", [NO_UTF8, HALF, "'\"x\"'"])
-async def test_roles_of_another_that_cannot_be_read(scene: Scene, end: Any, how: str) -> None:
+async def test_an_operator_with_damaged_roles_can_be_disabled(
+    scene: Scene, end: Any, how: str
+) -> None:
     alice, _ = await scene.made("operator", "lead")
     rogue, _ = await scene.made("agent")
     assert change(scene.path, "api_keys", "covers", how, f"app = '{alice}'") == 1
@@ -77,7 +79,7 @@ async def test_roles_of_another_that_cannot_be_read(scene: Scene, end: Any, how:
         ("api_keys", "role", "'king'"),
     ],
 )
-async def test_a_damaged_operator_is_ended(
+async def test_a_damaged_operator_can_be_disabled(
     scene: Scene, end: Any, table: str, column: str, how: str
 ) -> None:
     ident, key = await scene.made("operator", "lead")
@@ -91,7 +93,7 @@ async def test_a_damaged_operator_is_ended(
 
 
 @pytest.mark.parametrize("how", [NO_UTF8, "'\"x\"'"])
-async def test_one_whose_roles_are_unknown_is_ended_by_who_covers_all(
+async def test_an_operator_with_unknown_roles_is_disabled_by_one_who_covers_all(
     scene: Scene, end: Any, how: str
 ) -> None:
     ident, _ = await scene.made("operator", "lead")
@@ -102,7 +104,7 @@ async def test_one_whose_roles_are_unknown_is_ended_by_who_covers_all(
 
 
 @pytest.mark.parametrize(("column", "how"), [("name", NO_UTF8), ("owner", NO_UTF8)])
-async def test_what_is_left_names_damaged_ones(
+async def test_damaged_remaining_accounts_are_listed(
     scene: Scene, end: Any, column: str, how: str
 ) -> None:
     alice, alices = await scene.made("operator", "lead")
@@ -136,7 +138,7 @@ async def test_a_vote_of_no_account_does_not_count(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("how", ["'app_nobody'", NO_UTF8])
-async def test_an_operator_whose_maker_is_unknown_approves_nothing(scene: Scene, how: str) -> None:
+async def test_an_operator_with_a_damaged_owner_cannot_approve(scene: Scene, how: str) -> None:
     """It may be the account of who asked."""
     ident, key = await scene.made("operator", "*")
     asked = (await scene.running.ask(ttlSeconds=60)).json()["approvalEnvelopeId"]
@@ -150,7 +152,7 @@ async def test_an_operator_whose_maker_is_unknown_approves_nothing(scene: Scene,
     assert (status, "that registered" in str(said)) == (503, True)
 
 
-async def test_the_question_of_an_app_whose_maker_is_unknown_is_answered_by_nobody(
+async def test_a_question_of_an_app_with_a_damaged_owner_cannot_be_approved(
     scene: Scene,
 ) -> None:
     """Nobody can be said not to be the person who asked."""

@@ -87,7 +87,7 @@ async def test_a_restarted_follower_refuses_an_older_feed(
     await store.close()
 
 
-async def test_what_is_kept_never_goes_back(tmp_path: Path) -> None:
+async def test_the_stored_position_never_decreases(tmp_path: Path) -> None:
     store = Store(tmp_path)
     await store.migrate()
     for seq in (2, 1, 2):
@@ -125,7 +125,7 @@ async def test_a_restarted_follower_refuses_an_older_key_log(
     await store.close()
 
 
-async def test_a_restarted_follower_does_not_believe_a_key_again_that_was_replaced(
+async def test_a_restarted_follower_refuses_a_replaced_key(
     tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     """The folder of the control plane is one from before the rotation; its feed is the same."""
@@ -155,7 +155,7 @@ async def test_a_restarted_follower_does_not_believe_a_key_again_that_was_replac
     await store.close()
 
 
-async def test_what_cannot_be_kept_does_not_count(
+async def test_a_reply_that_cannot_be_stored_is_not_used(
     tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     async def fail(which: str, head: Head) -> None:

@@ -28,7 +28,7 @@ FILES = (
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("file", FILES)
-async def test_a_damaged_folder_is_refused_or_works_as_it_should(
+async def test_a_damaged_folder_is_refused_or_works_correctly(
     tmp_path: Path, link: SignerConnection, history: History, file: str, damage: Damage
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
@@ -136,7 +136,7 @@ CUT = {
 
 
 @pytest.mark.parametrize("what", CUT)
-async def test_rows_that_are_gone_are_noticed_at_the_start(
+async def test_missing_rows_are_detected_at_the_start(
     tmp_path: Path, link: SignerConnection, history: History, what: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
@@ -162,7 +162,7 @@ ASKS = Source(
 )
 
 
-async def test_a_row_of_what_was_ended_that_is_as_before_is_noticed(
+async def test_a_restored_row_of_something_ended_is_detected(
     tmp_path: Path, link: SignerConnection
 ) -> None:
     data = tmp_path / "data"
@@ -199,7 +199,7 @@ def _changed(data: Path, statement: str) -> None:
     connection.close()
 
 
-async def test_a_signed_row_that_is_gone_is_noticed_without_an_anchor(
+async def test_a_missing_signed_row_is_detected_without_an_anchor(
     tmp_path: Path, link: SignerConnection
 ) -> None:
     """A folder of an older version has none: what it has is its stored checkpoint."""

@@ -187,9 +187,7 @@ async def test_apps(tmp_path: Path, running: Running, column: str, how: str) -> 
 
 
 @pytest.mark.parametrize("how", [NO_UTF8, HALF, "'\"*\"'", "'{{}}'", "'[7]'"])
-async def test_roles_that_cannot_be_read_open_nothing(
-    tmp_path: Path, running: Running, how: str
-) -> None:
+async def test_damaged_roles_give_no_access(tmp_path: Path, running: Running, how: str) -> None:
     app = running.control.headers["authorization"].removeprefix("Bearer nomos_").rpartition("_")[0]
     assert change(tmp_path, "api_keys", "covers", how, f"app = '{app}'") == 1
     reply = await running.control.get("/v1/approvals")
@@ -232,7 +230,7 @@ async def test_policies(tmp_path: Path, running: Running, column: str, how: str)
 
 
 @pytest.mark.parametrize("how", [NO_UTF8, HALF])
-async def test_the_feed_is_not_given_with_a_row_less(
+async def test_the_feed_is_not_served_with_a_missing_row(
     tmp_path: Path, running: Running, how: str
 ) -> None:
     assert (await get(running, "/v1/revocations"))["entries"]
@@ -252,7 +250,7 @@ async def test_the_outbox(tmp_path: Path, how: str) -> None:
     await database.close()
 
 
-async def test_messages_whose_ids_are_damaged_do_not_stand_in_the_way(tmp_path: Path) -> None:
+async def test_messages_with_damaged_ids_do_not_block_others(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     database = Database(tmp_path / "data")
     await _fill(database)
@@ -268,7 +266,7 @@ async def test_messages_whose_ids_are_damaged_do_not_stand_in_the_way(tmp_path: 
 
 
 @pytest.mark.parametrize("how", [NO_UTF8, HALF, "'7'", "'{{}}'"])
-async def test_a_denial_that_cannot_be_read_decides_nothing(
+async def test_a_damaged_denial_decides_nothing(
     tmp_path: Path, link: SignerConnection, history: History, how: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
@@ -304,7 +302,7 @@ async def _fill(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("column", "how"), [("approve", "'x'"), ("roles", HALF), ("roles", "7")])
-async def test_a_damaged_vote_is_no_vote(
+async def test_a_damaged_vote_does_not_count(
     tmp_path: Path, link: SignerConnection, history: History, column: str, how: str
 ) -> None:
     data = copy(history.crashed, tmp_path / "data")
@@ -325,7 +323,7 @@ async def test_a_damaged_vote_is_no_vote(
         assert (await running.ask(ttlSeconds=60)).json().get("decision") != "allow"
 
 
-async def test_one_damaged_row_does_not_fail_the_writes_beside_it(tmp_path: Path) -> None:
+async def test_a_damaged_row_does_not_fail_writes_of_the_same_group(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     store = Store(tmp_path / "data")
     await store.migrate()

@@ -28,7 +28,7 @@ def test_the_rows_that_are_lost_are_named() -> None:
     assert compare(before, after) is None
 
 
-def test_nothing_is_said_to_be_lost_where_no_log_has_a_row_less() -> None:
+def test_no_loss_is_reported_if_all_logs_are_complete() -> None:
     said = compare(AnchorMark("d", 9, ends(3, 1)), AnchorMark("d", 5, ends(3, 1)))
     assert said is not None
     assert "lost" not in said

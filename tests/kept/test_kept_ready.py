@@ -48,7 +48,7 @@ async def test_room_makes_it_ready_again(
         assert await running.ready() == (200, 200)
 
 
-async def test_a_probe_leaves_no_row_behind_and_is_shared(
+async def test_a_probe_leaves_no_row_and_is_shared(
     tmp_path: Path, link: SignerConnection, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_probe, "KEPT_SECONDS", 60.0)
@@ -92,7 +92,7 @@ async def test_a_corrupt_database_is_not_ready(
         assert "nomos.db is damaged" in (await running.pdp.get("/readyz")).json()["error"]
 
 
-async def test_a_system_limits_its_logs_wherever_it_runs(
+async def test_every_system_limits_its_logs(
     tmp_path: Path, link: SignerConnection, history: History
 ) -> None:
     log = logging.getLogger("nomos.server")

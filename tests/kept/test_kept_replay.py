@@ -13,7 +13,7 @@ from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.replay import SqlReplayStore
 
 
-def test_a_claim_in_a_file_that_is_gone_is_none(tmp_path: Path) -> None:
+def test_a_claim_in_a_deleted_file_fails(tmp_path: Path) -> None:
     path, end = tmp_path / "used.db", int(time.time()) + 60
     with SqlReplayStore(path) as replay:
         assert replay.claim("issuer", "audience", "first", end)
@@ -41,7 +41,7 @@ def test_a_file_that_was_emptied_is_refused_and_one_that_is_gone_is_made(tmp_pat
         assert replay.claim("issuer", "audience", "first", end)
 
 
-def test_how_far_an_issuer_was_read_is_shared_and_never_goes_back(tmp_path: Path) -> None:
+def test_the_position_in_a_feed_is_shared_and_never_decreases(tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     with SqlReplayStore(path) as one, SqlReplayStore(path) as other:
         for seq in (2, 1):

@@ -10,7 +10,7 @@ from long_runs import times
 WORLDS: Final = times(150, short=50)
 
 
-def test_no_service_accepts_what_policy_would_have_refused() -> None:
+def test_no_service_accepts_a_call_that_policy_denies() -> None:
     seen = law(WORLDS, start=7).seen
     # Worlds in which nothing was granted, refused or called would prove nothing.
     assert seen["allow"] > WORLDS * 2 // 3

@@ -10,7 +10,7 @@ from narrowing import TALLY, law
 FAMILIES: Final = times(60, short=20)
 
 
-def test_nobody_can_do_more_than_who_gave_it() -> None:
+def test_no_agent_can_do_more_than_its_parent() -> None:
     law(FAMILIES, start=4)
     assert TALLY.families >= FAMILIES
     # Families in which nothing was given, or nothing could be done, would prove nothing.

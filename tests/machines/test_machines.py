@@ -103,10 +103,10 @@ def works(folder: Path, start: Sequence[str | Path], changes: Mapping[str, str |
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_it_works_whatever_the_environment_says(name: str, tmp_path: Path) -> None:
+def test_a_guard_works_in_every_environment(name: str, tmp_path: Path) -> None:
     works(tmp_path, (), ENVIRONMENTS[name])
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_it_works_however_the_process_was_started(name: str, tmp_path: Path) -> None:
+def test_a_guard_works_in_every_kind_of_process(name: str, tmp_path: Path) -> None:
     works(tmp_path, (sys.executable, HERE / "launch.py", name), {})

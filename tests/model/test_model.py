@@ -39,7 +39,7 @@ DEFAULTS: Final = {
 }
 
 
-def test_the_binary_and_the_model_judge_alike(binary: Path) -> None:
+def test_the_binary_and_the_model_agree(binary: Path) -> None:
     tally = play(binary, JUDGMENTS, seed=1)
 
     assert not tally.differences, tally.differences[0]
@@ -63,7 +63,7 @@ def test_every_forgery_of_the_catalogue_makes_another_token(group: str) -> None:
     assert len(FORGERIES[group]) > 70
 
 
-def test_our_cases_come_out_as_they_say() -> None:
+def test_the_model_agrees_with_the_cases() -> None:
     wrong = []
     judged = 0
     for path in sorted(OURS.glob("*.json")):
@@ -108,7 +108,7 @@ def attacks() -> Iterator[tuple[str, Json, Json]]:
             yield f"{path.stem}: {row.get('name', row.get('mutation'))}", ask, row
 
 
-def test_attacks_are_refused_as_the_table_says() -> None:
+def test_the_model_refuses_the_attacks_as_listed() -> None:
     wrong = []
     judged = 0
     for name, request, row in attacks():
@@ -134,7 +134,7 @@ def published() -> Path:
     return Path(folder) / "ucan-1.0"
 
 
-def test_policies_hold_as_published(published: Path) -> None:
+def test_policies_are_evaluated_as_published(published: Path) -> None:
     cases = json.loads((published / "policy.fixed.json").read_text())
     verdicts = [
         (valid, policy, is_statement(["and", policy]) and holds(["and", policy], group["args"]))
@@ -146,7 +146,7 @@ def test_policies_hold_as_published(published: Path) -> None:
     assert not [row for row in verdicts if row[2] != (row[0] == "valid")]
 
 
-def test_selectors_lead_where_published(published: Path) -> None:
+def test_selectors_select_as_published(published: Path) -> None:
     cases = json.loads((published / "selector_supported.json").read_text())
     for case in [*cases["pass"], *cases["null"]]:
         steps = selector(case["selector"])

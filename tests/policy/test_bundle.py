@@ -88,7 +88,7 @@ def test_a_missing_semicolon_is_suspected() -> None:
     assert str(found).startswith("0.cedar:2: does not parse")
 
 
-def test_every_problem_is_told_in_order_of_files_and_lines() -> None:
+def test_all_problems_are_reported_in_order_of_files_and_lines() -> None:
     first = 'permit(principal, action == Action::"/github/issues/list", resource);\nnonsense;'
     second = f'@step_up("lead")\n{ANY}'
     found = problems(first, second)
@@ -99,7 +99,7 @@ def test_every_problem_is_told_in_order_of_files_and_lines() -> None:
     ]
 
 
-def test_an_unknown_command_is_answered_with_the_nearest() -> None:
+def test_an_unknown_command_has_a_suggestion() -> None:
     found = problem(
         '@id("x") permit(principal, action == Action::"/github/issues/list", resource);'
     )
@@ -107,12 +107,12 @@ def test_an_unknown_command_is_answered_with_the_nearest() -> None:
     assert str(found) == f"0.cedar:1: x: {found.message}"
 
 
-def test_a_command_like_no_other_is_answered_without() -> None:
+def test_a_command_unlike_any_other_has_no_suggestion() -> None:
     found = problem('permit(principal, action == Action::"zzz", resource);')
     assert "did you mean" not in found.message
 
 
-def test_a_field_of_another_provider_is_answered_with_how_to_say_which_is_meant() -> None:
+def test_a_field_of_another_provider_suggests_a_type_test() -> None:
     found = problem('permit(principal, action, resource) when { resource.owner == "acme" };')
     assert "`resource is Github`" in found.message
     loaded('permit(principal, action, resource is Github) when { resource.owner == "acme" };')
@@ -123,7 +123,7 @@ def test_a_field_of_no_provider_is_just_not_found() -> None:
     assert all("`nope`" in each.message and "resource is" not in each.message for each in found)
 
 
-def test_an_optional_field_is_told_once_and_with_how_to_ask_for_it() -> None:
+def test_an_optional_field_is_reported_once_with_a_has_test() -> None:
     scope = 'permit(principal, action in Action::"/github", resource)'
     assert "… has … && …" in problem(f"{scope} when {{ resource.issue_number == 7 }};").message
     with pytest.raises(InvalidPolicy) as caught:
@@ -132,7 +132,7 @@ def test_an_optional_field_is_told_once_and_with_how_to_ask_for_it() -> None:
     assert "more actions; test first" in found.message
 
 
-def test_a_policy_that_fits_no_action_is_told_so() -> None:
+def test_a_policy_without_an_applicable_action_is_reported() -> None:
     found = problem("permit(principal is App, action, resource);")
     assert "unable to find an applicable action" in found.message
 
@@ -157,12 +157,12 @@ def test_a_misspelt_name_cannot_make_a_forbid_that_never_holds(condition: str) -
     assert "is never true" in problem(text).message
 
 
-def test_a_field_of_some_provider_can_be_asked_for_on_any() -> None:
+def test_a_field_of_some_provider_can_be_tested_on_any() -> None:
     text = 'permit(principal, action, resource) when { resource has ref && resource.ref == "x" };'
     assert [each.effect for each in loaded(text).policies] == ["permit"]
 
 
-def test_facts_that_make_no_schema_are_a_setting_s_fault() -> None:
+def test_invalid_facts_are_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError) as caught:
         loaded(ANY, x="Thing")
     assert caught.value.setting == "facts"
@@ -183,11 +183,11 @@ def test_names_are_unique() -> None:
     assert "0.cedar:2" in found.message
 
 
-def test_an_id_that_looks_like_a_place_cannot_take_its_name() -> None:
+def test_an_id_in_the_form_of_a_place_is_refused() -> None:
     assert problem(ANY, f'@id("0.cedar:1") {ANY}').file == "1.cedar"
 
 
-def test_the_same_file_twice_is_noticed() -> None:
+def test_a_repeated_file_is_reported() -> None:
     with pytest.raises(InvalidPolicy):
         load([Source("a", ANY), Source("a", ANY)], CATALOG)
 
@@ -208,7 +208,7 @@ def test_a_step_up_names_a_role(annotation: str) -> None:
     assert "@step_up needs a text" in problem(text).message
 
 
-def test_a_permit_cannot_ask() -> None:
+def test_a_permit_cannot_have_step_up() -> None:
     assert "is for a forbid" in problem(f'@step_up("lead") {ANY}').message
 
 
@@ -228,12 +228,12 @@ def test_a_step_up_that_no_approval_lifts_is_refused(condition: str) -> None:
         "when { [context.cosigned] == [false] }",
     ],
 )
-def test_a_step_up_that_an_approval_lifts_is_one(condition: str) -> None:
+def test_a_step_up_that_an_approval_lifts_is_accepted(condition: str) -> None:
     text = f'@step_up("lead") forbid(principal, action, resource) {condition};'
     assert loaded(text).policies[0].step_up == "lead"
 
 
-def test_other_annotations_are_left_alone() -> None:
+def test_other_annotations_are_accepted() -> None:
     assert loaded(f'@owner("security") {ANY}').policies[0].name == "0.cedar:1"
 
 
@@ -271,7 +271,7 @@ def test_a_long_chain_that_would_end_the_process_is_refused(chain: str) -> None:
     assert "longer than" in found.message
 
 
-def test_a_chain_too_long_to_be_read_is_refused_with_a_better_way_to_say_it() -> None:
+def test_an_overlong_or_chain_is_refused_and_contains_suggested() -> None:
     chain = " || ".join(f'resource.owner == "{name}"' for name in range(700))
     scope = "permit(principal, action, resource is Github)"
     try:
@@ -289,5 +289,5 @@ def test_the_engine_s_ids_map_to_policies_in_order_of_sources() -> None:
     assert bundle.by_id["policy11"].name == "11"
 
 
-def test_a_bundle_shows_its_policies_and_not_the_engine() -> None:
+def test_the_repr_of_a_bundle_has_its_policies_and_not_the_engine() -> None:
     assert "PolicySet" not in repr(loaded(ANY))

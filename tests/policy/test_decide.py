@@ -59,7 +59,7 @@ def holds(condition: str, inquiry: PolicyQuestion = LIST) -> bool:
     return answer(inquiry, text).decision == "allow"
 
 
-def test_without_a_policy_everything_is_denied() -> None:
+def test_without_policies_everything_is_denied() -> None:
     verdict = answer(LIST)
     assert (verdict.decision, verdict.reason, verdict.policies) == ("deny", "policy_denied", ())
     assert verdict.message == "no policy permits /github/issue/list here"
@@ -93,28 +93,28 @@ def test_deny_wins() -> None:
     assert verdict.message == "forbidden by hard"
 
 
-def test_a_forbid_s_reason_is_told() -> None:
+def test_a_forbids_reason_is_the_message() -> None:
     hard = '@reason("Not on Fridays.") forbid(principal, action, resource);'
     assert answer(LIST, ALL, hard).message == "Not on Fridays."
 
 
-def test_a_step_up_asks_for_its_role() -> None:
+def test_a_step_up_requires_its_role() -> None:
     verdict = answer(CREATE, ALL, ASK)
     assert (verdict.decision, verdict.reason) == ("requires_step_up", "step_up_required")
     assert (verdict.policies, verdict.roles) == (("ask",), ("lead",))
     assert verdict.message == "Pull requests need a person."
 
 
-def test_several_step_ups_ask_for_every_role() -> None:
+def test_several_step_ups_require_every_role() -> None:
     verdict = answer(CREATE, ALL, ASK, ASK_TOO)
     assert (verdict.policies, verdict.roles) == (("ask", "ask too"), ("lead", "security"))
 
 
-def test_a_step_up_without_a_reason_says_whose_approval_it_needs() -> None:
+def test_a_step_up_without_a_reason_names_its_role() -> None:
     assert answer(CREATE, ALL, ASK_TOO).message == "requires the approval of: security"
 
 
-def test_a_step_up_leaves_other_commands_alone() -> None:
+def test_a_step_up_does_not_affect_other_commands() -> None:
     assert answer(LIST, ALL, ASK).decision == "allow"
 
 
@@ -124,7 +124,7 @@ def test_a_hard_forbid_beside_a_step_up_is_a_deny() -> None:
     assert verdict.policies == ("ask", "hard")
 
 
-def test_an_agent_with_no_permit_is_denied_and_not_asked_about() -> None:
+def test_an_agent_without_a_permit_is_denied_without_a_step_up() -> None:
     verdict = answer(CREATE, ASK)
     assert (verdict.decision, verdict.reason) == ("deny", "policy_denied")
     assert (verdict.policies, verdict.roles) == ((), ())
@@ -208,7 +208,7 @@ def test_a_required_string_that_the_command_does_not_take_is_empty() -> None:
     assert not holds('resource.owner == "acme"', user)
 
 
-def test_policy_sees_who_asks() -> None:
+def test_policy_sees_the_principal() -> None:
     assert holds("principal.delegationDepth == 0 && principal.invokedBy.isEmpty()")
     assert holds(f'principal.rootAgent == "{LIST.agent}" && principal.swarmId == ""')
     child = dataclasses.replace(
@@ -299,7 +299,7 @@ def test_a_fact_of_another_type_is_not_passed(name: str, value: object) -> None:
         {"swarm_id": object()},
     ],
 )
-def test_what_cannot_be_put_to_policy_is_a_deny(change: dict[str, Any]) -> None:
+def test_a_question_that_cedar_cannot_evaluate_is_a_deny(change: dict[str, Any]) -> None:
     verdict = answer(dataclasses.replace(LIST, **change), ALL)
     assert (verdict.decision, verdict.reason) == ("deny", "policy_error")
     assert verdict.message
@@ -320,7 +320,7 @@ OPEN = bundle(ALL)
 @given(ODD)
 @example({"facts": {"ticket": "x" * 100_000}})
 @example({"agent": 'did"\\\n', "app": 'a"::\x00'})
-def test_it_never_raises_and_never_answers_anything_else(change: dict[str, Any]) -> None:
+def test_decide_returns_allow_or_deny_and_never_raises(change: dict[str, Any]) -> None:
     verdict = decide(OPEN, dataclasses.replace(LIST, **change))
     assert verdict.decision in ("allow", "deny")
     assert (verdict.reason is None) == (verdict.decision == "allow")
@@ -356,7 +356,7 @@ ORDER = ("deny", "requires_step_up", "allow")
 
 @settings(deadline=None)
 @given(POLICIES, FORBIDS, QUESTIONS)
-def test_adding_a_forbid_never_turns_a_no_into_a_yes(
+def test_adding_a_forbid_never_turns_a_deny_into_an_allow(
     policies: list[str], forbid: str, inquiry: PolicyQuestion
 ) -> None:
     if answer(inquiry, *policies).decision != "allow":
@@ -365,7 +365,7 @@ def test_adding_a_forbid_never_turns_a_no_into_a_yes(
 
 @settings(deadline=None)
 @given(POLICIES, FORBIDS, QUESTIONS)
-def test_adding_a_forbid_only_takes_away_where_permits_do_not_ask_for_approval(
+def test_adding_a_forbid_only_restricts_unless_permits_read_approval(
     policies: list[str], forbid: str, inquiry: PolicyQuestion
 ) -> None:
     plain = [each for each in policies if "permit" not in each or "cosigned" not in each]
@@ -375,7 +375,7 @@ def test_adding_a_forbid_only_takes_away_where_permits_do_not_ask_for_approval(
 
 @settings(deadline=None)
 @given(POLICIES, QUESTIONS)
-def test_a_question_is_asked_only_if_nothing_else_stands_between(
+def test_a_step_up_is_required_only_if_an_approval_leads_to_an_allow(
     policies: list[str], inquiry: PolicyQuestion
 ) -> None:
     if answer(inquiry, *policies).decision == "requires_step_up":

@@ -29,7 +29,7 @@ def test_a_lifetime_is_read_in_seconds(text: str, seconds: int) -> None:
     assert policy.expires == seconds
 
 
-def test_without_it_policy_says_nothing() -> None:
+def test_without_the_annotation_there_is_no_lifetime() -> None:
     assert load("").policies[0].expires is None
 
 
@@ -42,7 +42,7 @@ def test_other_lifetimes_are_refused_with_the_form_to_write(text: str) -> None:
         load(f'@expires("{text}")')
 
 
-def test_it_is_for_a_step_up() -> None:
+def test_expires_needs_a_step_up() -> None:
     source = '@id("x") @expires("10m")\npermit (principal, action, resource);'
     with pytest.raises(InvalidPolicy, match="@expires is for a @step_up"):
         bundle.load([Source("a.cedar", source)], load_catalog())
@@ -51,12 +51,12 @@ def test_it_is_for_a_step_up() -> None:
 @pytest.mark.parametrize(
     ("written", "meant"), [("stepup", "step_up"), ("step_ups", "step_up"), ("reasons", "reason")]
 )
-def test_an_annotation_that_looks_like_ours_is_told(written: str, meant: str) -> None:
+def test_a_misspelt_annotation_has_a_suggestion(written: str, meant: str) -> None:
     source = f'@id("x") @{written}("lead") permit (principal, action, resource);'
     with pytest.raises(InvalidPolicy, match=rf"did you mean @{meant}\?"):
         bundle.load([Source("a.cedar", source)], load_catalog())
 
 
-def test_other_annotations_are_the_authors_own() -> None:
+def test_other_annotations_are_accepted() -> None:
     source = '@id("x") @owner("platform") @ticket("OPS-1") permit (principal, action, resource);'
     assert bundle.load([Source("a.cedar", source)], load_catalog()).policies

@@ -105,7 +105,7 @@ def test_a_near_miss_names_the_condition_and_a_question_that_would_do() -> None:
     assert explain_text.differently(meet.question) == 'context.now = "2026-01-05T07:00:00Z"'
 
 
-def test_what_has_no_permit_is_given_the_narrowest() -> None:
+def test_a_question_without_a_permit_gets_the_narrowest_suggestion() -> None:
     resource = {**REPO, "issue_number": 7}
     explanation = explained(bundle(), "/github/issue/comment", resource)
     [add] = explanation.changes
@@ -133,7 +133,7 @@ def test_a_suggested_permit_has_a_name_of_its_own_and_may_have_no_conditions() -
     )
 
 
-def test_a_forbid_is_told_with_the_condition_to_falsify_and_the_permit_beside_it() -> None:
+def test_a_forbid_is_explained_with_its_condition_and_the_permit_beside_it() -> None:
     explanation = explained(
         bundle("ticketed", "archive", "bound"),
         "/github/issue/create",
@@ -164,7 +164,7 @@ def test_a_forbid_that_binding_the_arguments_lifts() -> None:
     assert explain_text.sentence(lift) == "forbid bound, if one of these did not hold"
 
 
-def test_a_step_up_names_whose_approval() -> None:
+def test_a_step_up_names_the_approving_roles() -> None:
     explanation = explained(
         bundle("ticketed", "ask", "ask too"), "/github/pr/create", context={"ticket": "OPS-1"}
     )
@@ -184,7 +184,7 @@ def test_a_step_up_for_every_such_call() -> None:
     assert explain_text.sentence(explanation.changes[1]) == "forbid ask, if it were removed"
 
 
-def test_an_allow_says_what_it_hangs_by() -> None:
+def test_an_allow_names_the_policies_that_it_depends_on() -> None:
     explanation = explained(bundle("reads", "archive", "fast"), "/github/issue/list")
     withdraw, *forbids = explanation.changes
     assert (withdraw.kind, named(withdraw)) == ("withdraw", ["reads"])
@@ -194,7 +194,7 @@ def test_an_allow_says_what_it_hangs_by() -> None:
     }
 
 
-def test_a_policy_that_fails_is_told_with_where_it_fails() -> None:
+def test_a_failing_policy_is_explained_with_the_failing_expression() -> None:
     explanation = explained(
         bundle("reads", "broken"), "/github/issue/read", {**REPO, "issue_number": 7}, rate=1
     )
@@ -207,7 +207,7 @@ def test_a_policy_that_fails_is_told_with_where_it_fails() -> None:
     assert explain_text.sentence(mend) == "broken, if it could be evaluated"
 
 
-def test_a_pattern_suggests_a_path_that_is_like_it() -> None:
+def test_a_pattern_suggests_a_matching_path() -> None:
     resource = {"provider": "filesystem", "path": "b"}
     meet, _ = explained(bundle("files"), "/filesystem/dir/list", resource).changes
     assert meet.question == {"resource.path": "a/x"}
@@ -242,7 +242,7 @@ def test_an_explanation_in_words_and_as_json() -> None:
     )
 
 
-def test_a_command_that_is_not_there() -> None:
+def test_an_unknown_command_is_explained() -> None:
     explanation = explained(bundle(), "/github/issue/lst")
     assert "then" not in explain_text.as_json(explanation)["changes"][0]
     assert explain_text.sentence(explanation.changes[0]) == (
@@ -260,7 +260,7 @@ def test_a_question_that_cannot_be_put_to_cedar_is_not_explained(member: str) ->
     assert (explanation.determined, explanation.looks, explanation.changes) == ((), (), ())
 
 
-def test_policies_about_something_else_are_told_apart() -> None:
+def test_unrelated_policies_are_marked() -> None:
     explanation = explained(bundle("files", "type", "mine", "reads"), "/github/issue/list")
     assert {each.policy.name: each.concerns for each in explanation.looks} == {
         "files": False,
@@ -271,7 +271,7 @@ def test_policies_about_something_else_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("name", POOL)
-def test_conditions_are_told_in_words_that_mean_the_same(name: str) -> None:
+def test_conditions_are_rendered_with_the_same_meaning(name: str) -> None:
     found = conditions(body_of(POOL[name]))
     for node in found:
         text = render(node)
@@ -293,7 +293,7 @@ def test_every_kind_of_scope_is_a_condition() -> None:
     ]
 
 
-def test_a_long_chain_is_taken_apart_without_recursion() -> None:
+def test_a_long_chain_is_split_without_recursion() -> None:
     chain = " && ".join(["context.rate == 0"] * 400)
     policies = load(
         [Source("p", f"permit(principal, action, resource) when {{ {chain} }};")], CATALOG
@@ -362,7 +362,7 @@ def edited(members: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
 
 @settings(max_examples=times(150, short=50), deadline=None)
 @given(st.lists(st.sampled_from(sorted(POOL)), unique=True, max_size=7), QUESTIONS)
-def test_nothing_that_is_said_is_untrue(names: list[str], drawn: dict[str, Any]) -> None:
+def test_every_statement_of_an_explanation_is_true(names: list[str], drawn: dict[str, Any]) -> None:
     policies, members = bundle(*sorted(names)), question(drawn)
     inquiry = parse(members).inquiry(CATALOG)
     explanation = explain(policies, inquiry)

@@ -161,7 +161,7 @@ HOLDS = {
 
 
 @pytest.mark.parametrize("text", HOLDS)
-def test_a_condition_is_true_false_or_depends(text: str) -> None:
+def test_a_condition_is_true_false_or_unknown(text: str) -> None:
     holds, fields = HOLDS[text]
     term = applies(f"permit(principal, action, resource) when {{ {text} }};", world())
     assert term.holds is holds
@@ -189,13 +189,13 @@ FAILS = {
 
 
 @pytest.mark.parametrize("text", FAILS)
-def test_what_may_fail_or_is_not_understood_is_never_taken_for_an_answer(text: str) -> None:
+def test_failing_or_unsupported_expressions_are_unknown(text: str) -> None:
     term = applies(f"permit(principal, action, resource) when {{ {text} }};", world())
     assert term.fails or term.holds is None
     assert {each.removeprefix("resource.") for each in term.fields} >= set(FAILS[text].split())
 
 
-def test_a_scope_is_looked_at_as_conditions_are() -> None:
+def test_a_scope_is_evaluated_as_conditions_are() -> None:
     for scope, holds in {
         'principal, action == Action::"/desk/read", resource is Desk': True,
         'principal in App::"one", action in [Action::"/desk"], resource': True,
@@ -205,7 +205,7 @@ def test_a_scope_is_looked_at_as_conditions_are() -> None:
         assert applies(f"forbid({scope});", world()).holds is holds
 
 
-def test_a_policy_that_is_nested_without_end_may_do_anything(
+def test_a_policy_nested_too_deep_is_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def deep(_: str) -> None:
@@ -270,7 +270,7 @@ OPENED = GrantedCalls(
 FOLDER = GrantedCalls(("/desk/file",), {"provider": "desk", "path": "a"}, folder=True)
 
 
-def test_what_names_everything_is_closed() -> None:
+def test_a_grant_that_fixes_every_field_is_closed() -> None:
     assert looked(ANY, LEAF) == Closure(closed=True, forkable=True)
     assert looked(ANY + 'forbid(principal, action, resource) when { resource.queue == "b" };', LEAF)
     assert looked(ANY, OPENED).closed and looked(ANY, FOLDER).closed
@@ -280,7 +280,7 @@ def test_a_grant_of_nothing_is_not_closed() -> None:
     assert not looked(ANY, GrantedCalls((), {"provider": "desk"})).closed
 
 
-def test_no_permit_is_against_it_too() -> None:
+def test_a_grant_without_a_permit_is_not_closed() -> None:
     found = looked(
         '@id("b") permit(principal, action, resource) when {resource.queue == "b"};', LEAF
     )
@@ -296,7 +296,7 @@ def test_no_permit_is_against_it_too() -> None:
     assert looked(text, FOLDER).open == (Open("p", "resource.path"),)
 
 
-def test_a_permit_of_the_folder_and_what_is_beneath_covers_all_of_it() -> None:
+def test_a_permit_of_a_folder_and_its_contents_covers_the_folder() -> None:
     text = (
         "permit(principal, action, resource) when "
         '{ resource has path && (resource.path == "a" || resource.path like "a/*") };'
@@ -313,18 +313,18 @@ def test_a_permit_of_the_folder_and_what_is_beneath_covers_all_of_it() -> None:
     assert not looked(text, root).closed and looked(ANY, root).closed
 
 
-def test_a_forbid_without_a_field_to_name_is_named_all_the_same() -> None:
+def test_a_forbid_without_an_open_field_is_named() -> None:
     found = looked(ANY + '@id("no") forbid(principal, action, resource);', LEAF)
     assert found == Closure(closed=False, policies=("no",))
 
 
-def test_what_is_open_in_arguments_is_named() -> None:
+def test_open_arguments_are_named() -> None:
     text = ANY + '@id("bound") forbid(principal, action, resource) when { context.argsBound };'
     assert looked(text, LEAF, args_bound=False).open == (Open("bound", "args"),)
     assert not looked(text, LEAF).closed
 
 
-def test_what_people_approved_is_looked_at_as_approved() -> None:
+def test_an_approved_grant_is_evaluated_as_approved() -> None:
     text = ANY + (
         '@id("ask") @step_up("lead") forbid(principal, action, resource) '
         "unless { context.cosigned };"
@@ -347,13 +347,13 @@ APART = {
 
 
 @pytest.mark.parametrize("text", APART)
-def test_a_grant_is_handed_on_unless_policy_tells_principals_apart(text: str) -> None:
+def test_a_grant_is_forkable_unless_policy_distinguishes_principals(text: str) -> None:
     found = looked(f'@id("apart") permit(principal, action, resource) when {{ {text} }};', LEAF)
     assert found.closed and found.forkable is APART[text]
     assert found.policies == (() if APART[text] else ("apart",))
 
 
-def test_what_is_not_understood_is_put_to_cedar_when_nothing_open_is_in_it() -> None:
+def test_unsupported_expressions_without_open_fields_are_evaluated_by_cedar() -> None:
     odd = 'ip("10.0.0.1").isInRange(ip("10.0.0.0/8"))'
     assert looked(f"permit(principal, action, resource) when {{ {odd} }};", OPENED).closed
     assert not looked(f"permit(principal, action, resource) when {{ !{odd} }};", OPENED).closed
@@ -363,12 +363,12 @@ def test_what_is_not_understood_is_put_to_cedar_when_nothing_open_is_in_it() -> 
     assert (found.closed, found.policies) == (False, ("f",))
 
 
-def test_a_required_field_that_no_command_takes_reads_as_empty() -> None:
+def test_a_required_field_that_no_command_has_is_empty() -> None:
     text = 'permit(principal, action, resource) when { resource.queue == "" };'
     assert looked(text, FOLDER).closed
 
 
-def test_policies_about_other_commands_do_not_count() -> None:
+def test_policies_about_other_commands_are_ignored() -> None:
     every = ANY + "".join(
         f'@id("{name}") forbid(principal, {scope}, resource) when {{ resource.queue == "b" }};'
         for name, scope in (
@@ -398,7 +398,7 @@ def test_each_command_needs_a_permit_of_its_own() -> None:
     assert looked(text, OPENED).open == (Open("file", "resource.queue"),)
 
 
-def test_at_most_so_many_are_named() -> None:
+def test_the_number_of_named_fields_is_bounded() -> None:
     many = "".join(
         f'@id("p{n:03}") forbid(principal, action, resource) when {{ resource.queue == "{n}" }};'
         for n in range(grant_closure.MAX_OPEN + 5)

@@ -67,7 +67,7 @@ def wrong(document: object) -> str:
     return str(raised.value)
 
 
-def test_cases_that_come_out_as_expected() -> None:
+def test_passing_cases_are_ok() -> None:
     outcomes = run(
         {**LIST, "policies": ["reads"]},
         {**WRITE, "name": "b", "policies": ["writes"]},
@@ -138,7 +138,7 @@ def test_the_time_is_a_monday_morning_unless_it_is_given() -> None:
     assert parse({k: LIST[k] for k in ("command", "resource")}).inquiry(CATALOG).agent == AGENT
 
 
-def test_a_surprise_says_what_was_expected_and_what_came() -> None:
+def test_a_failed_case_has_expected_and_actual_values() -> None:
     [outcome] = run(
         {**LIST, "expect": "deny", "policies": ["z", "b"], "reason": "revoked", "roles": ["lead"]}
     )
@@ -202,7 +202,7 @@ def test_policies_named_in_the_file_are_kept() -> None:
     assert policy_tests.read({"policies": "../p", "cases": [LIST]}, "t").policies == "../p"
 
 
-def test_a_question_alone_names_its_members_at_fault() -> None:
+def test_a_faulty_question_names_its_members() -> None:
     with pytest.raises(InvalidRequest) as raised:
         parse({"command": "nope", "colour": "red"})
     assert set(raised.value.fields) == {"command", "resource", "colour"}

@@ -49,11 +49,11 @@ def parsed(text: str) -> Any:
         "-context.rate == 1",
     ],
 )
-def test_a_condition_means_the_same_in_our_words(text: str) -> None:
+def test_a_rendered_condition_has_the_same_meaning(text: str) -> None:
     assert parsed(render(parsed(text))) == parsed(text)
 
 
-def test_there_are_no_more_brackets_than_needed() -> None:
+def test_only_necessary_brackets_are_written() -> None:
     for text in (
         "context.a && (context.b || context.c) && !(context.d || context.e)",
         'resource has repo && resource.repo like "a-*"',
@@ -109,7 +109,7 @@ LEAVES = st.sampled_from(
 
 @settings(max_examples=times(300, short=100), deadline=None)
 @given(st.recursive(LEAVES, _grown, max_leaves=12))
-def test_any_expression_comes_back_as_it_was(node: Any) -> None:
+def test_any_expression_is_parsed_back_equal(node: Any) -> None:
     assert parsed(render(node)) == node
 
 

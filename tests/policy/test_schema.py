@@ -69,7 +69,7 @@ def test_policy_can_read(condition: str) -> None:
         "principal.name == 7",
     ],
 )
-def test_policy_cannot_read_what_may_not_be_there(condition: str) -> None:
+def test_policy_cannot_read_optional_attributes_without_a_test(condition: str) -> None:
     assert not valid(when(condition))
 
 
@@ -108,7 +108,7 @@ def test_two_providers_cannot_share_an_entity_type() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(RESERVED_KINDS))
-def test_no_provider_can_be_called_what_policy_calls_something_else(kind: str) -> None:
+def test_a_provider_name_that_policy_uses_is_refused(kind: str) -> None:
     with pytest.raises(ConfigurationError, match="rename the provider"):
         generate({"x": Provider(name="x", kind=kind, fields={})})
 
@@ -128,7 +128,7 @@ def test_fields_with_the_names_of_cedar_s_words_are_fields() -> None:
         assert bool(validate_policies(read, schema)) is (name in fields)
 
 
-def test_the_text_is_the_same_whatever_the_order_of_providers() -> None:
+def test_the_schema_does_not_depend_on_the_order_of_providers() -> None:
     turned = dict(reversed(CATALOG.items()))
     facts = {"b": "Long", "a": "Bool"}
     assert generate(turned, facts) == generate(CATALOG, dict(sorted(facts.items())))

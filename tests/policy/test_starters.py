@@ -22,7 +22,7 @@ from nomos.server.providers.catalog import load_catalog
 NAMES = ("github-triage", "read-only", "safe-workspace", "step-up-writes", "swarm-safe")
 
 
-def test_these_are_the_starters() -> None:
+def test_the_starters_are_listed() -> None:
     found = starters()
     assert tuple(found) == NAMES
     assert all(line and line[0].isupper() and "//" not in line for _, line in found.values())
@@ -41,7 +41,7 @@ def test_a_starter_passes_its_own_tests(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_starters_tests_notice_when_one_of_its_policies_is_missing(name: str) -> None:
+def test_a_starters_tests_fail_without_any_of_its_policies(name: str) -> None:
     folder, _ = starters()[name]
     whole = load(read_policies(folder), load_catalog(), read_facts(folder))
     [source] = read_policies(folder)
@@ -55,7 +55,7 @@ def test_a_starters_tests_notice_when_one_of_its_policies_is_missing(name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_starter_is_copied_whole_and_never_over_something(name: str, tmp_path: Path) -> None:
+def test_a_starter_is_copied_completely_and_never_overwrites(name: str, tmp_path: Path) -> None:
     out = tmp_path / "mine"
     copy_starter(name, out)
     original, _ = starters()[name]
@@ -66,7 +66,7 @@ def test_a_starter_is_copied_whole_and_never_over_something(name: str, tmp_path:
     assert (out / "tests.yaml").read_text() == "mine"
 
 
-def test_a_starter_that_there_is_not_is_told_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_starter_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there are github-triage, read-only"):
         copy_starter("nope", tmp_path / "x")
     (tmp_path / "file").write_text("")
@@ -95,7 +95,7 @@ def test_a_starter_can_be_served_as_it_is(tmp_path: Path) -> None:
         ("", "must have a list of `cases:`"),
     ],
 )
-def test_a_test_file_that_is_no_test_file(tmp_path: Path, text: str, told: str) -> None:
+def test_a_malformed_test_file_is_reported(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "tests.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=told):
         read_tests(tmp_path)

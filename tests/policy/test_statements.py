@@ -33,12 +33,12 @@ def test_a_policy_begins_at_its_first_character_after_comments() -> None:
     assert places(text) == ["3", "5"]
 
 
-def test_policies_on_one_line_are_told_apart_by_column() -> None:
+def test_policies_on_one_line_are_distinguished_by_column() -> None:
     assert places(f"{ANY} {ANY}\n{ANY}") == ["1", "1:38", "2"]
     assert places(f"\n  {ANY}{ANY}") == ["2", "2:39"]
 
 
-def test_a_policy_that_begins_where_a_longer_one_ends_needs_no_column() -> None:
+def test_a_policy_after_the_end_of_a_longer_one_needs_no_column() -> None:
     assert places(f"permit(\nprincipal, action, resource); {ANY}") == ["1", "2"]
 
 
@@ -58,7 +58,7 @@ def test_a_byte_order_mark_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("text", ["permit(principal", 'permit("a;b', "permit /", "\\", "a // b"])
-def test_what_follows_the_last_semicolon_is_a_statement_that_is_not_ended(text: str) -> None:
+def test_text_after_the_last_semicolon_is_an_unfinished_statement(text: str) -> None:
     first, rest = split(f"{ANY}\n{text}\n")
     assert first.ended
     assert (rest.ended, rest.line) == (False, 2)

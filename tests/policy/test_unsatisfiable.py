@@ -53,7 +53,7 @@ NEVER = {
 
 
 @pytest.mark.parametrize("condition", NEVER)
-def test_what_can_never_hold_is_told(condition: str) -> None:
+def test_an_unsatisfiable_condition_has_a_warning(condition: str) -> None:
     found = when(condition)
     assert any(NEVER[condition] in each for each in found), found
 
@@ -88,7 +88,7 @@ CAN = (
 
 
 @pytest.mark.parametrize("condition", CAN)
-def test_what_can_hold_is_left_alone(condition: str) -> None:
+def test_a_satisfiable_condition_has_no_warning(condition: str) -> None:
     assert when(condition) == []
 
 
@@ -103,7 +103,7 @@ def test_the_scope_names_apps_and_agents_too() -> None:
     assert warned(f'permit(principal == Agent::"{DID}", action, resource);') == []
 
 
-def test_a_policy_about_no_resource_is_told() -> None:
+def test_a_policy_without_a_possible_resource_has_a_warning() -> None:
     action = 'action == Action::"/github/issue/list"'
     [found] = warned(f"permit(principal, {action}, resource) when {{ resource is Filesystem }};")
     assert found == (
@@ -118,7 +118,7 @@ def test_a_policy_about_no_resource_is_told() -> None:
     )
 
 
-def test_what_is_told_is_short_and_printable() -> None:
+def test_warnings_are_short_and_printable() -> None:
     text = "a" * 100
     [found] = warned(f'permit(principal in App::"{text}\\u{{7}}", action, resource);')
     assert len(found) < 160
@@ -127,11 +127,11 @@ def test_what_is_told_is_short_and_printable() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "// nothing yet\n"])
-def test_no_policies_at_all_are_told(text: str) -> None:
+def test_no_policies_have_a_warning(text: str) -> None:
     assert warned(text) == ["there are no policies, so every question is denied"]
 
 
-def test_no_sources_at_all_are_told() -> None:
+def test_no_sources_have_a_warning() -> None:
     [found] = load((), CATALOG).warnings
     assert found.message == "there are no policies, so every question is denied"
 

@@ -55,7 +55,7 @@ def test_a_resource_is_named_by_its_fields_and_not_by_an_id(scope: str, conditio
     assert '`when { resource.path == "reports/x"' in found
 
 
-def test_what_is_in_a_path_is_beneath_it_too() -> None:
+def test_in_with_a_path_suggests_equality_or_like() -> None:
     found = message('principal, action, resource in Filesystem::"/reports/"')
     assert '`when { resource.path == "reports" || resource.path like "reports/*" }`' in found
     starred = message('principal, action, resource in Filesystem::"a*"')
@@ -74,7 +74,7 @@ def test_the_fields_to_compare_are_those_that_are_always_there() -> None:
     )
 
 
-def test_a_resource_in_something_that_is_none_is_never_there() -> None:
+def test_in_with_an_unknown_type_never_holds() -> None:
     assert "write `resource is …`" in message(FILES, 'resource in App::"triage"')
 
 
@@ -158,11 +158,11 @@ def test_two_dots_have_no_canonical_form(condition: str) -> None:
         '{"==": true, "in": 1, "like": 2, "Record": 3, "has": 4}.Record == 3',
     ],
 )
-def test_what_can_be_is_left_alone(condition: str) -> None:
+def test_possible_values_have_no_message(condition: str) -> None:
     assert messages(FILES, condition) == []
 
 
-def test_names_in_a_record_are_not_taken_for_operators() -> None:
+def test_names_in_a_record_are_not_read_as_operators() -> None:
     record = {"Record": {"has": {"Value": 1}, "==": {"Value": 2}}}
     found = list(nodes({"conditions": [{"kind": "when", "body": record}]}))
     assert found[1:] == [record, {"Value": 2}, {"Value": 1}]
@@ -176,16 +176,16 @@ def test_names_in_a_record_are_not_taken_for_operators() -> None:
         ('["app", "App"].contains(resource.repo)', "app"),
     ],
 )
-def test_a_name_that_is_kept_in_lower_case_is_compared_so(condition: str, right: str) -> None:
+def test_a_lower_cased_field_is_compared_in_lower_case(condition: str, right: str) -> None:
     found = message(GITHUB, condition)
     assert found.endswith(f'it is compared in lower case; write "{right}"')
 
 
-def test_a_name_that_keeps_its_case_is_compared_in_any() -> None:
+def test_a_case_preserving_field_is_compared_in_any_case() -> None:
     assert messages(GITHUB, 'resource has ref && resource.ref == "Main"') == []
 
 
-def test_a_name_of_a_form_that_the_field_cannot_have_is_refused() -> None:
+def test_a_value_that_the_field_cannot_have_is_refused() -> None:
     found = message(GITHUB, 'resource.owner == "acme/app"')
     assert '"acme/app": it has a form that this field does not accept' in found
     catalog = {"notes": provider("notes", key=ResourceField(required=True, pattern="[0-9]+"))}
@@ -199,7 +199,7 @@ def test_a_number_compared_with_a_text_is_cedar_s_to_refuse() -> None:
     assert "not compatible" in message(GITHUB, condition)
 
 
-def test_a_long_literal_is_told_by_its_beginning_and_without_control_characters() -> None:
+def test_a_long_literal_is_shortened_and_escaped() -> None:
     found = message(FILES, f'resource.path == "a\\u{{1b}}{"a" * 2000}"')
     assert found.startswith('resource.path is never "a\\u{1b}aaa')
     assert "a…" in found
@@ -222,13 +222,11 @@ ELSEWHERE = {**CATALOG, "notes": provider("notes", path=ResourceField(required=T
         ('principal, action == Action::"/filesystem/file/read", resource', '"/x"==resource.path'),
     ],
 )
-def test_the_rule_is_that_of_the_provider_which_the_policy_is_about(
-    scope: str, condition: str
-) -> None:
+def test_the_rules_of_the_policys_provider_apply(scope: str, condition: str) -> None:
     assert message(scope, condition, ELSEWHERE).endswith('write "x"')
 
 
-def test_what_one_of_the_providers_can_have_is_left_alone() -> None:
+def test_a_value_that_one_provider_can_have_has_no_message() -> None:
     anything = "principal, action, resource"
     condition = 'resource has path && resource.path == "/x"'
     assert message(anything, condition).endswith('write "x"')
@@ -244,7 +242,7 @@ def test_what_one_of_the_providers_can_have_is_left_alone() -> None:
         '[Action::"/github/issue", Action::"/github/issue/list"].contains(action)',
     ],
 )
-def test_no_call_is_of_a_group_of_commands(condition: str) -> None:
+def test_an_action_is_never_equal_to_a_group_of_commands(condition: str) -> None:
     found = message("principal, action, resource", condition)
     assert found.endswith('write `action in Action::"/github/issue"`')
 
@@ -253,5 +251,5 @@ def test_no_call_is_of_a_group_of_commands(condition: str) -> None:
     "condition",
     ['action == Action::"/github/issue/list"', 'action in Action::"/github/issue"'],
 )
-def test_a_call_is_of_a_command_and_in_its_groups(condition: str) -> None:
+def test_an_action_equals_its_command_and_is_in_its_groups(condition: str) -> None:
     assert messages("principal, action, resource", condition) == []

@@ -24,18 +24,18 @@ def message(text: str) -> str:
     return found.message
 
 
-def test_a_field_that_is_optional_elsewhere_is_answered_with_where_it_always_is() -> None:
+def test_an_optional_field_names_the_commands_that_require_it() -> None:
     found = message('forbid(principal, action, resource) when { resource.path == "x" };')
     assert '`action in Action::"/filesystem"` or `resource is Filesystem`' in found
     assert "… has … && …" in found
 
 
-def test_a_policy_is_not_sent_to_a_provider_that_its_scope_rules_out() -> None:
+def test_a_provider_outside_of_the_scope_is_not_suggested() -> None:
     scope = 'principal, action in Action::"/github", resource'
     assert "Filesystem" not in message(f'forbid({scope}) when {{ resource.path == "x" }};')
 
 
-def test_a_misspelt_field_is_answered_with_the_nearest_one() -> None:
+def test_a_misspelt_field_has_a_suggestion() -> None:
     scope = "principal, action, resource is Github"
     found = message(f'forbid({scope}) when {{ resource.ownr == "acme" }};')
     assert found.endswith("`ownr` on entity type `Github` not found; did you mean `owner`?")
@@ -44,12 +44,12 @@ def test_a_misspelt_field_is_answered_with_the_nearest_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["/filesystem", "/github/issue"])
-def test_a_group_that_is_taken_for_a_command_is_answered_with_in(name: str) -> None:
+def test_a_group_compared_with_equality_suggests_in(name: str) -> None:
     found = message(f'forbid(principal, action == Action::"{name}", resource);')
     assert found.endswith(f'write `action in Action::"{name}"`')
 
 
-def test_a_command_that_no_such_resource_is_of_is_no_group() -> None:
+def test_a_command_without_such_a_resource_is_not_called_a_group() -> None:
     scope = 'principal, action == Action::"/github/issue/list", resource is Filesystem'
     assert "write" not in message(f"forbid({scope});")
 
@@ -64,23 +64,23 @@ def test_a_command_that_no_such_resource_is_of_is_no_group() -> None:
         'forbid(principal, action, resource) when { action in Action::"/tickets/list" };',
     ],
 )
-def test_a_missing_provider_is_told_and_not_what_follows_from_it(policy: str) -> None:
+def test_a_missing_provider_is_reported_without_consequential_errors(policy: str) -> None:
     assert message(policy).startswith(MISSING)
 
 
-def test_other_unknown_commands_of_the_policy_are_told_beside_a_missing_provider() -> None:
+def test_other_unknown_commands_are_reported_beside_a_missing_provider() -> None:
     actions = '[Action::"/tickets/list", Action::"/github/issues/list"]'
     first, second = problems(f"forbid(principal, action in {actions}, resource);")
     assert first.message.startswith(MISSING)
     assert "did you mean /github/issue/list?" in second.message
 
 
-def test_a_misspelt_provider_is_answered_with_the_nearest() -> None:
+def test_a_misspelt_provider_has_a_suggestion() -> None:
     found = message('forbid(principal, action == Action::"/gihub/issue/list", resource);')
     assert "no provider `gihub`; did you mean `github`? If not, its YAML" in found
 
 
-def test_an_unknown_kind_of_resource_is_answered_with_those_there_are() -> None:
+def test_an_unknown_resource_type_lists_the_known_ones() -> None:
     found = message("forbid(principal, action, resource is Tickets);")
     assert "resources are Filesystem or Github" in found
     assert "--providers" in found
@@ -96,18 +96,18 @@ def test_an_unknown_kind_of_resource_is_answered_with_those_there_are() -> None:
         ("resource.path.endsWith(context.purpose)", 'like "*…"'),
     ],
 )
-def test_what_other_languages_call_a_method_is_written_with_like(call: str, written: str) -> None:
+def test_string_methods_of_other_languages_suggest_like(call: str, written: str) -> None:
     found = message(f"forbid(principal, action, resource is Filesystem) when {{ {call} }};")
     assert found.endswith(f"; write `{written}`")
 
 
-def test_another_unknown_method_is_just_not_known() -> None:
+def test_another_unknown_method_has_no_suggestion() -> None:
     scope = "principal, action, resource is Filesystem"
     assert "write" not in message(f"forbid({scope}) when {{ resource.path.trim() }};")
 
 
 @pytest.mark.parametrize("policy", ["permit(principal, action, resource is Nope);", "nonsense;"])
-def test_a_place_is_told_once(policy: str) -> None:
+def test_a_place_is_named_once(policy: str) -> None:
     [first] = problems(policy)
     [second] = problems(f"{ANY} {policy}")
     assert str(first) == f"<policies>:1: {first.message}"

@@ -81,7 +81,7 @@ def aged(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("who", ["child", "parent", "both"])
-def test_popen_leaves_nothing_whoever_is_killed(temporary: Path, who: str) -> None:
+def test_popen_leaves_no_file_if_parent_or_child_is_killed(temporary: Path, who: str) -> None:
     with started(POPEN, temporary) as (parent, child, _):
         assert list(temporary.iterdir()) == []
         kill(*{"child": [child], "parent": [parent], "both": [parent, child]}[who])
@@ -89,7 +89,7 @@ def test_popen_leaves_nothing_whoever_is_killed(temporary: Path, who: str) -> No
         assert list(temporary.iterdir()) == []
 
 
-def test_env_of_a_killed_family_is_removed_by_whoever_comes_next(temporary: Path) -> None:
+def test_files_of_killed_processes_are_removed_by_the_next_fork(temporary: Path) -> None:
     with started(ENV, temporary) as (_, _, file):
         (place,) = temporary.iterdir()
         aged(place)
@@ -185,7 +185,7 @@ def test_a_thousand_children_with_files_need_one_descriptor(
     assert list(temporary.iterdir()) == []
 
 
-def test_a_place_that_the_last_child_took_away_is_made_again(temporary: Path) -> None:
+def test_a_folder_removed_by_the_last_child_is_made_again(temporary: Path) -> None:
     first = ChildDirectory()
     first.path.rmdir()
     first.path.parent.rmdir()

@@ -75,7 +75,7 @@ LARGE = [READ | {"pol": [["==", ".args.text", "x" * 1500]]}] * 64
 """Capabilities whose chains take more than 200 KiB."""
 
 
-def test_what_is_added_and_what_is_taken_away(planner: Agent) -> None:
+def test_env_adds_the_childs_variables_and_removes_the_parents(planner: Agent) -> None:
     child = forked(planner, audience_did=new_party().did)
     added = {
         "NOMOS_PARENT_UCAN_CHAIN": json.dumps(list(child.chain), separators=(",", ":")),
@@ -97,7 +97,7 @@ def test_a_guard_may_add_where_its_servers_are(planner: Agent) -> None:
     assert own.env(base=HARMLESS)["NOMOS_PDP_URL"] == "http://127.0.0.1:7"
 
 
-def test_a_childs_own_key_file_stays_and_its_parents_goes(
+def test_env_keeps_a_childs_key_file_and_removes_its_parents(
     planner: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     party = new_party()
@@ -175,7 +175,7 @@ OPEN = """
 
 
 @pytest.mark.parametrize("capabilities", [[READ], LARGE], ids=["small", "large"])
-def test_nothing_is_on_disk_and_nothing_stays_open(
+def test_popen_writes_no_file_and_leaves_no_descriptor_open(
     planner: Agent, temporary: Path, capabilities: list[Any]
 ) -> None:
     child = forked(planner, capabilities=capabilities)
@@ -233,7 +233,7 @@ async def test_open_starts_a_child_from_a_loop(
     assert names_in(temporary) == []
 
 
-def test_starting_is_like_popen_otherwise(planner: Agent, tmp_path: Path) -> None:
+def test_popen_takes_the_arguments_of_subprocess_popen(planner: Agent, tmp_path: Path) -> None:
     extra = os.open(tmp_path, os.O_RDONLY)
     source = f"""
         import os
@@ -259,7 +259,7 @@ def test_starting_is_like_popen_otherwise(planner: Agent, tmp_path: Path) -> Non
     assert "PATH" not in out.decode()
 
 
-def test_env_leaves_files_that_the_child_takes_away(planner: Agent, temporary: Path) -> None:
+def test_env_writes_files_that_the_child_removes(planner: Agent, temporary: Path) -> None:
     child = forked(planner, capabilities=LARGE)
     env = child.env(base=environment(temporary))
     key, chains = (
@@ -288,7 +288,7 @@ def test_env_leaves_files_that_the_child_takes_away(planner: Agent, temporary: P
     assert list(temporary.iterdir()) == []
 
 
-def test_env_asked_for_twice_names_the_same_files(planner: Agent, temporary: Path) -> None:
+def test_env_called_twice_names_the_same_files(planner: Agent, temporary: Path) -> None:
     with forked(planner) as child:
         assert child.env() == child.env()
         assert len(list(temporary.rglob("key"))) == 1
@@ -307,7 +307,7 @@ def test_a_closed_child_starts_nothing(planner: Agent, temporary: Path) -> None:
     assert child.chain
 
 
-def test_a_child_that_is_closed_while_its_process_runs_goes_on(planner: Agent) -> None:
+def test_closing_a_child_does_not_end_its_process(planner: Agent) -> None:
     with forked(planner) as child:
         process = child.popen(
             program("import time; time.sleep(0.3)" + READS.replace("\n    ", "\n")),
@@ -337,7 +337,7 @@ def test_a_child_forks_a_grandchild_that_forks_another(planner: Agent) -> None:
         assert process.stdout.read() == b"6\n"
 
 
-def test_a_process_that_forks_itself_keeps_what_it_was_given(planner: Agent) -> None:
+def test_a_forked_process_keeps_the_inherited_key_and_chain(planner: Agent) -> None:
     source = """
         import os, sys
         from nomos import fork_child, read_parent_chain_from_env
@@ -354,7 +354,7 @@ def test_a_process_that_forks_itself_keeps_what_it_was_given(planner: Agent) -> 
     assert forked(planner).popen(program(source)).wait(60) == 7
 
 
-def test_a_shell_in_between_does_no_harm(planner: Agent) -> None:
+def test_a_child_started_through_a_shell_gets_key_and_chain(planner: Agent) -> None:
     child = forked(planner, capabilities=LARGE)
     command = program(READS)
     with child.popen(["sh", "-c", '"$0" "$@"; true', *command], stdout=subprocess.PIPE) as process:

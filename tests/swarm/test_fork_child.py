@@ -43,7 +43,7 @@ def forked(planner: Agent, **changes: Any) -> Child:
     return fork_child(**values | changes)
 
 
-def test_a_child_has_what_it_was_given_and_who_gave_it(planner: Agent) -> None:
+def test_a_child_has_its_capability_and_its_parents_receipt(planner: Agent) -> None:
     did = new_party().did
     child = forked(planner, audience_did=did)
     assert child.agent == did
@@ -63,11 +63,11 @@ def test_a_child_has_what_it_was_given_and_who_gave_it(planner: Agent) -> None:
 @pytest.mark.parametrize(
     "form", [list, tuple, lambda chain: [chain], lambda c: make(ParentChain, chains=(c,))]
 )
-def test_the_parents_chain_may_be_whatever_holds_one(planner: Agent, form: Any) -> None:
+def test_the_parents_chain_may_be_given_in_any_form(planner: Agent, form: Any) -> None:
     assert forked(planner, parent_chain=form(planner.chain)).chain[:1] == planner.chain
 
 
-def test_a_grant_counts_by_the_clock_of_those_who_gave_it(planner: Agent) -> None:
+def test_a_grant_is_timed_by_the_control_planes_clock(planner: Agent) -> None:
     values: dict[str, Any] = {"decision": "allow", "command": "/github", "resource": ACME}
     chain = granted(planner.party, nbf=int(time.time()) + 500, exp=int(time.time()) + 900)
     with pytest.raises(ExpiredChain):
@@ -85,12 +85,12 @@ def test_several_capabilities_are_several_chains(planner: Agent) -> None:
 
 
 @pytest.mark.parametrize("nothing", [NO_CHAIN, [], make(ParentChain), ()])
-def test_a_root_is_told_to_authorize_first(nothing: Any) -> None:
+def test_a_root_without_a_chain_must_authorize_first(nothing: Any) -> None:
     with pytest.raises(ConfigurationError, match="this process is a root: authorize first"):
         fork_child(parent_chain=nothing, capabilities=[READ])
 
 
-def test_everything_that_is_not_held_is_refused(planner: Agent) -> None:
+def test_capabilities_beyond_the_chain_are_refused(planner: Agent) -> None:
     narrow = granted(
         planner.party, cmd="/github/repo", meta={"resource_constraint": ACME | {"repo": "app"}}
     )
@@ -108,9 +108,7 @@ def test_everything_that_is_not_held_is_refused(planner: Agent) -> None:
         assert narrow[0] not in str(error.value)
 
 
-def test_a_key_that_this_process_lacks_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_key_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     party = new_party()
     chain = granted(party)
     with pytest.raises(ConfigurationError, match=KEY_FILE) as error:
@@ -123,7 +121,7 @@ def test_a_key_that_this_process_lacks_is_asked_for(
     assert fork_child(parent_chain=chain, capabilities=[READ]).chain[:1] == chain
 
 
-def test_an_approved_chain_and_an_expired_one_are_not_handed_on(planner: Agent) -> None:
+def test_approved_and_expired_chains_cannot_be_delegated(planner: Agent) -> None:
     approved = granted(planner.party, meta={"approval": {"id": "env_1", "fingerprint": "a"}})
     with pytest.raises(MalformedChain, match="approval") as error:
         forked(planner, parent_chain=approved)
@@ -134,7 +132,7 @@ def test_an_approved_chain_and_an_expired_one_are_not_handed_on(planner: Agent) 
         forked(planner, parent_chain=["a.b.c"])
 
 
-def test_generations_go_to_the_limit_and_no_further(
+def test_forks_are_refused_beyond_the_depth_limit(
     planner: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = planner.chain
@@ -151,7 +149,7 @@ def test_generations_go_to_the_limit_and_no_further(
     assert forked(planner, parent_chain=deeper).env()["NOMOS_MAX_CHAIN_DEPTH"] == "9"
 
 
-def test_a_child_tells_nobody_its_key(planner: Agent) -> None:
+def test_a_childs_key_is_not_printed_pickled_or_put_into_env(planner: Agent) -> None:
     child = forked(planner)
     seed = child._seed
     assert seed is not None
@@ -164,7 +162,7 @@ def test_a_child_tells_nobody_its_key(planner: Agent) -> None:
     child.close()
 
 
-def test_nothing_here_writes_to_this_processs_environment(planner: Agent) -> None:
+def test_forking_does_not_change_os_environ(planner: Agent) -> None:
     before = dict(os.environ)
     with forked(planner) as child:
         child.env()
@@ -180,7 +178,7 @@ def environ_of(planner: Agent, folder: Path, **changes: str) -> dict[str, str]:
     return child.env() | {KEY_FILE: key_file(folder, party)} | changes
 
 
-def test_what_a_parent_gave_is_read_proven_and_can_be_handed_on(
+def test_an_inherited_chain_is_verified_and_can_be_delegated(
     planner: Agent, tmp_path: Path
 ) -> None:
     parent = read_parent_chain_from_env(environ_of(planner, tmp_path))
@@ -203,9 +201,7 @@ def without(environ: dict[str, str], *names: str) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in names}
 
 
-def test_whatever_is_wrong_with_it_raises_an_error_of_its_own(
-    planner: Agent, tmp_path: Path
-) -> None:
+def test_each_fault_of_an_inherited_chain_has_its_own_error(planner: Agent, tmp_path: Path) -> None:
     good = environ_of(planner, tmp_path)
     late = granted(planner.party, exp=int(time.time()) - 1)
     chain = json.loads(good[CHAIN])
@@ -234,7 +230,7 @@ def test_whatever_is_wrong_with_it_raises_an_error_of_its_own(
         assert not any(token in str(error.value) for token in chain)
 
 
-def test_a_key_that_only_this_processs_signer_has_is_enough(planner: Agent) -> None:
+def test_a_key_held_only_by_the_signer_can_fork(planner: Agent) -> None:
     environ = forked(planner, audience_did=planner.did).env()
     assert read_parent_chain_from_env(environ)
     shared_signer = Signer(shared())
@@ -243,9 +239,7 @@ def test_a_key_that_only_this_processs_signer_has_is_enough(planner: Agent) -> N
         read_parent_chain_from_env(environ)
 
 
-def test_a_guard_that_leaves_does_not_take_the_processs_key_along(
-    planner: Agent, tmp_path: Path
-) -> None:
+def test_closing_a_guard_keeps_the_processs_key(planner: Agent, tmp_path: Path) -> None:
     environ = environ_of(planner, tmp_path)
     parent = read_parent_chain_from_env(environ)
     guard = nomos.AuthGuard(

@@ -200,7 +200,7 @@ def _until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def test_every_process_was_there(tree: Grown) -> None:
+def test_every_process_ran(tree: Grown) -> None:
     starts = {name: lines[0] for name, lines in tree.said("start").items()}
     assert _names() - ORPHANS <= set(starts) <= _names()
     assert len({start["pid"] for start in starts.values()}) == len(starts)
@@ -208,7 +208,7 @@ def test_every_process_was_there(tree: Grown) -> None:
     assert {start["guard_kind"] for start in starts.values()} == {"sync", "asyncio", "trio"}
 
 
-def test_each_did_what_it_may(tree: Grown) -> None:
+def test_each_process_made_its_permitted_calls(tree: Grown) -> None:
     for name, lines in tree.said("read").items():
         codes = [line["code"] for line in lines]
         branch = name.partition(".")[0] == REVOKED
@@ -218,7 +218,7 @@ def test_each_did_what_it_may(tree: Grown) -> None:
             assert len(codes) >= 2, name
 
 
-def test_whatever_more_each_tried_was_refused_for_its_own_reason(tree: Grown) -> None:
+def test_each_excess_attempt_was_refused_with_its_own_code(tree: Grown) -> None:
     tried = [line for lines in tree.said("attempt").values() for line in lines]
     # Five of each process that nothing ended.
     assert len(tried) >= 5 * len(_names() - set(KILLED) - ORPHANS)
@@ -300,6 +300,6 @@ def test_the_audit_verifies(tree: Grown) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_nothing_is_left_on_disk(tree: Grown) -> None:
+def test_no_file_is_left(tree: Grown) -> None:
     left = sorted(str(path.relative_to(tree.scratch)) for path in tree.scratch.rglob("*"))
     assert left == []

@@ -23,7 +23,7 @@ def hello(number: int) -> bytes:
     return b'{"id":%d,"protocol":1,"op":"hello"}\n' % number
 
 
-def test_hello_says_what_it_is(loop: Loop) -> None:
+def test_hello_has_protocol_runtime_and_operations(loop: Loop) -> None:
     answer = loop.ask(HELLO.strip())
     assert answer["id"] == 5
     assert answer["speaks"] == 1
@@ -36,12 +36,12 @@ def test_the_end_of_input_is_the_end(loop: Loop) -> None:
     assert loop.end() == 0
 
 
-def test_it_ends_without_a_word_when_there_was_no_input(binary: Path) -> None:
+def test_without_input_it_ends_silently(binary: Path) -> None:
     run = subprocess.run([binary, "serve"], input=b"", capture_output=True, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
 
 
-def test_an_interrupt_is_for_others(loop: Loop) -> None:
+def test_an_interrupt_does_not_end_the_binary(loop: Loop) -> None:
     loop.ask(HELLO.strip())
     loop.process.send_signal(signal.SIGINT)
     assert loop.ask(HELLO.strip())["ok"]
@@ -73,7 +73,7 @@ def test_a_line_over_the_limit_is_refused_and_the_next_is_answered(loop: Loop) -
     writer.join()
 
 
-def test_a_line_without_end_takes_no_memory(loop: Loop) -> None:
+def test_an_endless_line_takes_no_memory(loop: Loop) -> None:
     loop.ask(HELLO.strip())
     before = resident(loop.process.pid)
     for _ in range(64):
@@ -95,14 +95,16 @@ def resident(pid: int) -> int:
     [b"\0" * 100, b"\xff\xfe\xfd", b"[" * 100_000, b'{"id":' * 1000, b"\r", os.urandom(4096)],
     ids=["zeros", "no UTF-8", "brackets", "openings", "a carriage return", "noise"],
 )
-def test_garbage_is_refused_and_the_next_line_is_answered(loop: Loop, garbage: bytes) -> None:
+def test_malformed_input_is_refused_and_the_next_line_is_answered(
+    loop: Loop, garbage: bytes
+) -> None:
     line = garbage.replace(b"\n", b" ")
     answer = loop.ask(line)
     assert (answer["ok"], answer["code"]) == (False, "invalid_request")
     assert loop.ask(HELLO.strip())["id"] == 5
 
 
-def test_an_unknown_protocol_is_told_both_numbers(loop: Loop) -> None:
+def test_an_unknown_protocol_is_refused_with_both_numbers(loop: Loop) -> None:
     answer = loop.ask({"protocol": 7, "op": "hello"})
     assert answer["code"] == "protocol"
     assert "7" in answer["message"]
@@ -168,7 +170,7 @@ def test_a_key_made_for_a_child_is_not_kept(loop: Loop) -> None:
     assert loop.ask({"op": "forget_key", "key": child["aud"]})["forgotten"] is False
 
 
-def test_it_ends_when_nobody_reads(binary: Path) -> None:
+def test_it_ends_when_its_output_is_closed(binary: Path) -> None:
     reader, writer = os.pipe()
     with subprocess.Popen(
         [binary, "serve"], stdin=subprocess.PIPE, stdout=writer, stderr=subprocess.PIPE
@@ -179,7 +181,7 @@ def test_it_ends_when_nobody_reads(binary: Path) -> None:
     assert (process.returncode, complaint) == (0, b"")
 
 
-def test_descriptors_that_do_not_block_are_waited_for(binary: Path) -> None:
+def test_non_blocking_descriptors_are_waited_for(binary: Path) -> None:
     requests_out, requests_in = os.pipe()
     answers_out, answers_in = os.pipe()
     os.set_blocking(requests_out, False)

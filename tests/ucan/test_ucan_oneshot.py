@@ -67,7 +67,7 @@ def test_a_minted_token_validates_and_parses(binary: Path) -> None:
     assert parsed.answer["payload"] == PAYLOAD
 
 
-def test_without_a_time_the_clock_decides(binary: Path) -> None:
+def test_validate_without_a_time_uses_the_clock(binary: Path) -> None:
     minted = call(binary, "mint", {"payload": PAYLOAD, "seed": SEED})
     refused = call(binary, "validate", {"chain": [minted.answer["jwt"]]})
     assert refused.status == 1
@@ -137,7 +137,7 @@ def test_a_forked_chain_validates_for_the_child_and_its_seed_forks_again(binary:
         seed = child["seed"]
 
 
-def test_without_a_time_a_fork_is_of_now(binary: Path) -> None:
+def test_fork_without_a_time_uses_the_clock(binary: Path) -> None:
     holder = Call(binary, "keygen").answer
     document = {
         "seed": holder["seed"],
@@ -147,7 +147,7 @@ def test_without_a_time_a_fork_is_of_now(binary: Path) -> None:
     assert call(binary, "fork", document).answer["code"] == "expired"
 
 
-def test_fork_says_what_was_asked_and_what_is_held(binary: Path) -> None:
+def test_a_refused_fork_has_the_requested_and_the_held_capability(binary: Path) -> None:
     holder = Call(binary, "keygen").answer
     document = {
         "seed": holder["seed"],
@@ -167,7 +167,7 @@ def test_fork_says_what_was_asked_and_what_is_held(binary: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\ufeff{}", '{"jwt":1,"jwt":2}', '{"jwt":NaN}'])
-def test_input_that_is_no_object_is_refused(binary: Path, text: str) -> None:
+def test_input_that_is_no_json_object_is_refused(binary: Path, text: str) -> None:
     refused = Call(binary, "parse", text=text)
     assert refused.status == 1
     assert refused.answer["code"] == "invalid_request"
@@ -183,7 +183,7 @@ def test_input_is_bounded(binary: Path) -> None:
     "args",
     [[], ["fly"], ["mint", SEED], ["keygen", "--seed", SEED], ["serve", "now"], ["--version", "x"]],
 )
-def test_wrong_usage_says_how_and_never_repeats_an_argument(binary: Path, args: list[str]) -> None:
+def test_wrong_usage_prints_the_usage_and_no_argument(binary: Path, args: list[str]) -> None:
     wrong = Call(binary, *args)
     assert (wrong.status, wrong.stdout) == (2, "")
     assert "usage: nomos-ucan" in wrong.stderr

@@ -104,7 +104,7 @@ def test_tokens_verify_with_pyjwt(loop: Loop) -> None:
             )
 
 
-def test_tokens_signed_by_pyjwt_are_believed(loop: Loop) -> None:
+def test_tokens_signed_by_pyjwt_are_accepted(loop: Loop) -> None:
     """It writes the members of a header and a payload in the order in which they are given."""
     keys = [Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed)) for seed in SEEDS]
     issuer, agent, service = (did(key.public_key().public_bytes_raw()) for key in keys)
@@ -188,7 +188,7 @@ def test_seeds_have_the_dids_that_were_published(loop: Loop, vectors: Path) -> N
         assert loop.ask({"op": "load_key", "seed": seed})["key"] == did
 
 
-def test_rfc_8032_keys_sign_as_the_rfc_says(loop: Loop, vectors: Path) -> None:
+def test_rfc_8032_keys_give_the_signatures_of_the_rfc(loop: Loop, vectors: Path) -> None:
     known = read(vectors / "rfc8032" / "rfc8032-ed25519.json")
     assert len(known) == 4
     for vector in known:

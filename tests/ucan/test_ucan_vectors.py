@@ -41,7 +41,7 @@ def shared(binary: Path) -> Iterator[Loop]:
 
 
 @pytest.mark.parametrize(("seeds", "case"), CASES)
-def test_the_binary_answers_as_the_case_says(
+def test_the_binary_answers_as_each_case_expects(
     shared: Loop, seeds: list[str], case: dict[str, Any]
 ) -> None:
     for seed in seeds:
@@ -64,7 +64,7 @@ def test_the_binary_answers_as_the_case_says(
 
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("path", ATTACKS, ids=lambda path: path.stem)
-def test_every_attack_is_refused_and_what_it_starts_from_is_not(
+def test_every_attack_is_refused_and_its_origin_is_accepted(
     binary: Path, path: Path, *, backwards: bool
 ) -> None:
     """Backwards, the attacks come first, to a process that has not yet believed anything."""
@@ -83,7 +83,7 @@ def test_every_attack_is_refused_and_what_it_starts_from_is_not(
 
 
 @pytest.mark.parametrize("path", ATTACKS, ids=lambda path: path.stem)
-def test_every_attack_changes_what_it_starts_from(path: Path) -> None:
+def test_every_attack_changes_its_origin(path: Path) -> None:
     table = json.loads(path.read_text())
     assert len(set(table["tokens"])) == len(table["tokens"])
     bases = {row["name"]: question(table, row) for row in table["accepted"]}
@@ -142,7 +142,7 @@ def test_tokens_are_forged_at_every_hop(length: int) -> None:
     assert {where for of, where in forged if of == f"use of {length}"} >= {"the invocation"}
 
 
-def test_the_cases_are_what_their_program_writes() -> None:
+def test_the_committed_cases_are_up_to_date() -> None:
     run = subprocess.run(
         [sys.executable, FOLDER / "generate.py", "--check"],
         capture_output=True,
@@ -152,7 +152,7 @@ def test_the_cases_are_what_their_program_writes() -> None:
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_the_page_counts_as_the_program_does() -> None:
+def test_the_page_has_the_counts_of_the_program() -> None:
     run = subprocess.run(
         [sys.executable, FOLDER / "generate.py", "--count"],
         capture_output=True,

@@ -50,14 +50,14 @@ def refused(group: str) -> set[str]:
     return {row["refused"]["code"] for row in rows}
 
 
-def test_rules_have_one_id_each_and_stand_in_order() -> None:
+def test_rules_have_unique_ids_in_order() -> None:
     idents = [rule.ident for rule in RULES]
     assert len(idents) == 31
     assert idents == sorted(set(idents))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.ident)
-def test_a_rule_is_checked_where_the_page_says(rule: Rule) -> None:
+def test_a_rule_is_checked_in_the_function_that_the_page_names(rule: Rule) -> None:
     source = (SOURCE / rule.file).read_text()
     assert re.search(rf"function {rule.function}\b", source)
     major = rule.ident.partition(".")[0]
