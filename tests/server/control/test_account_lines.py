@@ -20,7 +20,7 @@ TREE = {
 }
 
 
-def test_an_account_counts_as_the_nearest_that_is_known_to_be_a_person() -> None:
+def test_an_account_counts_as_its_nearest_confirmed_ancestor() -> None:
     counts = {each: persons(TREE, each) for each in TREE}
     assert counts == {
         "root": ("root",),
@@ -36,7 +36,7 @@ def test_an_account_counts_as_the_nearest_that_is_known_to_be_a_person() -> None
     assert makers(TREE, "cy") == ("bob", "ada", "root")
 
 
-def test_whoever_made_an_account_is_behind_it_until_it_is_known_to_be_a_persons() -> None:
+def test_the_registering_accounts_are_responsible_until_confirmation() -> None:
     assert {each: behind(TREE, each) for each in TREE} == {
         "root": ("root",),
         "ada": ("ada",),
@@ -52,13 +52,13 @@ def test_whoever_made_an_account_is_behind_it_until_it_is_known_to_be_a_persons(
     assert behind({"lost": Account("gone")}, "lost") == ("lost", "gone")
 
 
-def test_what_was_registered_in_the_second_of_the_confirmation_counts_as_both() -> None:
+def test_an_account_registered_in_the_second_of_confirmation_counts_as_both() -> None:
     tree = {**TREE, "bob": Account("ada", 5)}
     assert persons(tree, "bob") == ("ada", "root")
     assert persons({**tree, "bob": Account("ada", 5, confirmed_at=9)}, "bob") == ("bob",)
 
 
-def test_nobody_within_the_line_is_outside_of_it() -> None:
+def test_no_account_of_a_line_is_outside_of_it() -> None:
     allowed = {
         (operator, ident) for operator in TREE for ident in TREE if outside(TREE, operator, ident)
     }
@@ -73,7 +73,7 @@ def test_nobody_within_the_line_is_outside_of_it() -> None:
         assert (operator, ident) not in allowed, (operator, ident)
 
 
-def test_a_line_that_leads_to_itself_or_to_nowhere_is_one_person() -> None:
+def test_a_cyclic_or_broken_line_is_one_person() -> None:
     cycle = {"a": Account("b"), "b": Account("c"), "c": Account("a"), "in": Account("a")}
     assert {persons(cycle, each) for each in cycle} == {("a",)}
     into = {"a": Account("b"), "b": Account("c"), "c": Account("b")}
@@ -96,7 +96,7 @@ ACCOUNTS = some.dictionaries(
 
 
 @given(ACCOUNTS, some.sampled_from(NAMES), some.sampled_from(NAMES))
-def test_laws_of_lines(accounts: Accounts, one: str, other: str) -> None:
+def test_random_lines_keep_their_invariants(accounts: Accounts, one: str, other: str) -> None:
     """Whatever the accounts are: it ends, persons stand for themselves, lines are not crossed."""
     stand_for = persons(accounts, one)
     assert persons(accounts, stand_for[0])[0] == stand_for[0]

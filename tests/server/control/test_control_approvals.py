@@ -54,7 +54,7 @@ async def plane(tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane) -> A
         yield plane
 
 
-async def test_a_question_is_put_to_people(plane: Plane, agent: str) -> None:
+async def test_a_step_up_opens_an_approval_request(plane: Plane, agent: str) -> None:
     answer = (await plane.ask(**ISSUE, agentDid=agent, purpose="tell them")).json()
     assert REPLY.validate_python(answer)
     envelope, receipt = answer.pop("approvalEnvelopeId"), answer.pop("receiptId")
@@ -142,7 +142,7 @@ async def test_an_approved_read_is_exact_too(plane: Plane, agent: str, args: Any
     assert ("args" in view, "bound" in view) == (args is not None, args is not None)
 
 
-async def test_people_read_the_text_of_which_the_hash_is_signed(plane: Plane) -> None:
+async def test_operators_see_the_text_whose_hash_is_signed(plane: Plane) -> None:
     question = {
         "command": "/filesystem/file/write",
         "resource": {"provider": "filesystem", "path": "/notes.txt"},
@@ -154,13 +154,13 @@ async def test_people_read_the_text_of_which_the_hash_is_signed(plane: Plane) ->
     assert view["resource"]["path"] == "notes.txt"
 
 
-async def test_a_caller_without_a_key_gets_its_invocation_too(plane: Plane) -> None:
+async def test_an_approved_caller_without_its_own_key_gets_an_invocation(plane: Plane) -> None:
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE)
     answer = (await plane.ask(**ISSUE, cosignerEnvelopeId=envelope)).json()
     assert plane.payload(answer["ucan"])["prf"] == answer["chain"]
 
 
-async def test_asked_again_it_is_the_same_question(plane: Plane, agent: str) -> None:
+async def test_a_repeated_question_has_the_same_envelope(plane: Plane, agent: str) -> None:
     question = {**ISSUE, "agentDid": agent}
     first = await asked(plane, **question)
     plane.clock.now += 60
@@ -208,7 +208,9 @@ async def test_a_denial_is_remembered_for_fifteen_minutes(plane: Plane, agent: s
 
 
 @pytest.mark.parametrize("state", ["pending", "approved"])
-async def test_an_expired_question_is_put_anew(plane: Plane, agent: str, state: str) -> None:
+async def test_an_expired_question_gets_a_new_envelope(
+    plane: Plane, agent: str, state: str
+) -> None:
     question = {**ISSUE, "agentDid": agent}
     envelope = await asked(plane, **question)
     lead = await operator(plane, "lead")
@@ -229,7 +231,7 @@ async def test_an_expired_question_is_put_anew(plane: Plane, agent: str, state: 
     assert "expired at 2027-01-15 08:15:00 UTC" in refused.json()["error"]
 
 
-async def test_so_many_questions_wait_and_no_more(plane: Plane, agent: str) -> None:
+async def test_the_number_of_pending_questions_is_bounded(plane: Plane, agent: str) -> None:
     lead = await operator(plane, "lead")
     envelopes = [
         await asked(plane, **{**ISSUE, "args": {"title": str(number)}}, agentDid=agent)
@@ -250,7 +252,7 @@ async def test_so_many_questions_wait_and_no_more(plane: Plane, agent: str) -> N
     assert (await plane.ask(**again)).status_code == 200
 
 
-async def test_a_forbid_beside_a_step_up_is_no_question(plane: Plane, agent: str) -> None:
+async def test_a_forbid_beside_a_step_up_is_a_deny(plane: Plane, agent: str) -> None:
     lead = await operator(plane, "lead")
     envelope = await approved(plane, lead, **ISSUE, agentDid=agent)
     frozen = {**ISSUE, "resource": {**REPO, "repo": "archive"}, "agentDid": agent}
@@ -260,7 +262,7 @@ async def test_a_forbid_beside_a_step_up_is_no_question(plane: Plane, agent: str
     assert (await seen(plane, envelope))["state"] == "approved"
 
 
-async def test_what_policy_allows_by_itself_uses_no_approval(plane: Plane, agent: str) -> None:
+async def test_a_question_that_policy_allows_uses_no_approval(plane: Plane, agent: str) -> None:
     lead = await operator(plane, "lead")
     question = {**ISSUE, "agentDid": agent}
     envelope = await approved(plane, lead, **question)
@@ -270,7 +272,7 @@ async def test_what_policy_allows_by_itself_uses_no_approval(plane: Plane, agent
     assert (await seen(plane, envelope))["state"] == "approved"
 
 
-async def test_policy_may_want_more_people_by_now(plane: Plane, agent: str) -> None:
+async def test_a_retry_needs_the_roles_that_policy_requires_now(plane: Plane, agent: str) -> None:
     """The purpose is not bound, so the same question can need the approval of others."""
     lead, security = await operator(plane, "lead"), await operator(plane, "security")
     question = {**ISSUE, "agentDid": agent}
@@ -287,7 +289,7 @@ async def test_policy_may_want_more_people_by_now(plane: Plane, agent: str) -> N
     assert (await plane.ask(**named)).json()["decision"] == "allow"
 
 
-async def test_a_waiting_question_takes_in_who_must_approve_by_now(plane: Plane) -> None:
+async def test_a_pending_question_gets_additional_roles(plane: Plane) -> None:
     lead = await operator(plane, "lead")
     envelope = await asked(plane, **ISSUE)
     assert await asked(plane, **ISSUE, purpose="urgent") == envelope
@@ -299,14 +301,14 @@ async def test_a_waiting_question_takes_in_who_must_approve_by_now(plane: Plane)
     assert (await seen(plane, envelope))["roles"] == ["lead", "security"]
 
 
-async def test_an_approval_that_does_not_exist(plane: Plane) -> None:
+async def test_a_missing_approval_is_reported(plane: Plane) -> None:
     for ident in ("env_1", "' OR 1=1 --", "env_" + "0" * 26):
         answer = (await plane.ask(**ISSUE, cosignerEnvelopeId=ident)).json()
         assert (answer["decision"], answer["reason"]) == ("deny", "approval_not_found")
 
 
 @pytest.mark.parametrize("what", ["agent", "app", "envelope"])
-async def test_what_is_revoked_is_denied_before_policy(plane: Plane, agent: str, what: str) -> None:
+async def test_revocation_is_checked_before_policy(plane: Plane, agent: str, what: str) -> None:
     lead = await operator(plane, "lead")
     question = {**ISSUE, "agentDid": agent}
     envelope = await approved(plane, lead, **question)
@@ -355,7 +357,7 @@ async def test_a_repetition_of_a_question_gets_the_same_answer(plane: Plane) -> 
     assert len(await plane.receipts()) == 1
 
 
-async def test_everything_is_on_record(plane: Plane, agent: str) -> None:
+async def test_every_act_is_recorded(plane: Plane, agent: str) -> None:
     lead = await operator(plane, "lead")
     question = {**ISSUE, "agentDid": agent}
     secret = f"gh{'p'}_{'a' * 36}"
@@ -384,7 +386,7 @@ async def test_everything_is_on_record(plane: Plane, agent: str) -> None:
     assert secret not in str(view)
 
 
-async def test_the_queue(plane: Plane) -> None:
+async def test_the_queue_lists_approvals_by_state(plane: Plane) -> None:
     lead = await operator(plane, "lead")
     first = await asked(plane, **ISSUE)
     plane.clock.now += 1
@@ -412,13 +414,13 @@ async def test_the_queue(plane: Plane) -> None:
 @pytest.mark.parametrize(
     "query", ["state=open", "limit=0", "limit=201", "limit=x", "all=1", "state=all&state=all"]
 )
-async def test_a_wrong_query_is_told_what_is_wrong(plane: Plane, query: str) -> None:
+async def test_an_invalid_query_names_its_parameter(plane: Plane, query: str) -> None:
     reply = await plane.client.get(f"/v1/approvals?{query}", headers=await operator(plane))
     assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
     assert reply.json()["fields"] == [query.partition("=")[0]]
 
 
-async def test_an_agent_sees_its_own_apps_questions_alone(plane: Plane) -> None:
+async def test_an_agent_sees_only_its_apps_questions(plane: Plane) -> None:
     envelope = await asked(plane, **ISSUE)
     other = await plane.another()
     for ident in (envelope, "env_1"):
@@ -432,7 +434,7 @@ async def test_an_agent_sees_its_own_apps_questions_alone(plane: Plane) -> None:
 # Waiting
 
 
-async def test_who_waits_learns_of_the_answer_at_once(plane: Plane) -> None:
+async def test_a_long_poll_returns_at_the_decision(plane: Plane) -> None:
     lead = await operator(plane, "lead")
     envelope = await asked(plane, **ISSUE)
     began = time.monotonic()
@@ -443,7 +445,7 @@ async def test_who_waits_learns_of_the_answer_at_once(plane: Plane) -> None:
     assert time.monotonic() - began < 0.8
 
 
-async def test_who_waits_learns_of_what_another_process_did(
+async def test_a_long_poll_returns_at_another_processs_decision(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its bell does not ring here."""
@@ -460,14 +462,14 @@ async def test_who_waits_learns_of_what_another_process_did(
     assert (await waiting)["state"] == "approved"
 
 
-async def test_nobody_waits_longer_than_they_said(plane: Plane) -> None:
+async def test_a_long_poll_ends_after_its_wait(plane: Plane) -> None:
     envelope = await asked(plane, **ISSUE)
     began = time.monotonic()
     assert (await seen(plane, envelope, wait=1))["state"] == "pending"
     assert 0.9 < time.monotonic() - began < 3
 
 
-async def test_so_many_wait_and_no_more(plane: Plane) -> None:
+async def test_the_number_of_long_polls_is_bounded(plane: Plane) -> None:
     envelope = await asked(plane, **ISSUE)
     lead = await operator(plane, "lead")
     waiting = [asyncio.create_task(seen(plane, envelope, wait=25)) for _ in range(MOST_OF_ONE_APP)]
@@ -486,7 +488,7 @@ async def test_so_many_wait_and_no_more(plane: Plane) -> None:
     assert {view["state"] for view in await asyncio.gather(*waiting)} == {"approved"}
 
 
-def test_agents_leave_seats_for_operators() -> None:
+def test_some_long_polls_are_reserved_for_operators() -> None:
     room = LongPollLimiter()
     with ExitStack() as taken:
         for number in range(MAX_LONG_POLLS - RESERVED):
@@ -501,7 +503,7 @@ def test_agents_leave_seats_for_operators() -> None:
         pass
 
 
-async def test_an_operator_gets_a_seat_when_agents_have_taken_theirs(
+async def test_an_operator_can_long_poll_when_agents_have_used_theirs(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_LONG_POLLS", RESERVED)
@@ -519,7 +521,7 @@ async def test_a_wait_is_a_number_of_seconds(plane: Plane, wait: str) -> None:
     assert (reply.status_code, reply.json().get("fields")) == (400, ["wait"])
 
 
-async def test_policy_says_how_long_a_question_stays_open(
+async def test_policy_sets_the_lifetime_of_a_question(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
 ) -> None:
     slow = POLICY.replace('@id("one")', '@id("one") @expires("2h")')

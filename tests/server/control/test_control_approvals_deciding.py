@@ -78,7 +78,7 @@ async def test_an_answer_is_seen_with_who_gave_it(plane: Plane) -> None:
     assert "decidedAt" not in reply.json()
 
 
-async def test_who_lacks_a_role_is_told_which(plane: Plane) -> None:
+async def test_a_vote_without_the_role_names_it(plane: Plane) -> None:
     envelope = await asked(plane, **DELETE)
     await decide(plane, await operator(plane, "lead"), envelope)
     reply = await decide(plane, await operator(plane, "lead", "intern"), envelope)
@@ -89,7 +89,7 @@ async def test_who_lacks_a_role_is_told_which(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize("before", [[], ["lead"]])
-async def test_one_denial_denies(plane: Plane, before: list[str]) -> None:
+async def test_one_denial_is_enough(plane: Plane, before: list[str]) -> None:
     envelope = await asked(plane, **DELETE)
     for role in before:
         await decide(plane, await operator(plane, role), envelope)
@@ -102,7 +102,7 @@ async def test_one_denial_denies(plane: Plane, before: list[str]) -> None:
     assert answer["reason"] == "approval_denied"
 
 
-async def test_who_approved_may_think_better_of_it(plane: Plane) -> None:
+async def test_an_approval_can_be_changed_to_a_denial(plane: Plane) -> None:
     lead = await operator(plane, "lead")
     envelope = await asked(plane, **DELETE)
     assert (await decide(plane, lead, envelope)).json()["approvedRoles"] == ["lead"]
@@ -112,7 +112,7 @@ async def test_who_approved_may_think_better_of_it(plane: Plane) -> None:
     assert kinds == ["deny", "approve", None]
 
 
-async def test_a_decided_question_says_how_it_was_decided(plane: Plane) -> None:
+async def test_a_late_vote_is_refused_with_the_earlier_decision(plane: Plane) -> None:
     lead = await operator(plane, "lead")
     envelope = await approved(plane, lead, **ISSUE)
     reply = await decide(plane, lead, envelope, approve=False)
@@ -126,7 +126,7 @@ async def test_a_decided_question_says_how_it_was_decided(plane: Plane) -> None:
     )
 
 
-async def test_nobody_answers_for_an_app_of_their_own(plane: Plane) -> None:
+async def test_an_operator_cannot_vote_on_a_question_of_an_own_app(plane: Plane) -> None:
     owner = await operator(plane, "*")
     issued = credentials.issue("owned", "agent", DEFAULT, plane.clock(), owner=owner["x-app"])
     await plane.system.store.add_app(issued.app, issued.key)
@@ -140,7 +140,7 @@ async def test_nobody_answers_for_an_app_of_their_own(plane: Plane) -> None:
     assert (await decide(plane, other, answer["approvalEnvelopeId"])).status_code == 200
 
 
-async def test_an_app_does_not_answer_itself(plane: Plane) -> None:
+async def test_an_app_cannot_vote_on_its_own_question(plane: Plane) -> None:
     """An operator's key of the very app that asks."""
     app = App(plane.app, DEFAULT, "tests", 0)
     key, text = credentials.new_key(app, "operator", ("*",), shown_to=None)
@@ -151,7 +151,7 @@ async def test_an_app_does_not_answer_itself(plane: Plane) -> None:
     assert (reply.status_code, reply.json()["error_code"]) == (403, "forbidden")
 
 
-async def test_two_people_at_once_settle_it_once(plane: Plane) -> None:
+async def test_concurrent_votes_decide_once(plane: Plane) -> None:
     people = [await operator(plane, "*") for _ in range(8)]
     envelope = await asked(plane, **ISSUE)
     replies = await asyncio.gather(
@@ -173,7 +173,7 @@ BODIES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("sent", "field"), BODIES.values(), ids=list(BODIES))
-async def test_a_wrong_answer_counts_as_none(
+async def test_a_malformed_vote_does_not_count(
     plane: Plane, sent: dict[str, Any], field: str
 ) -> None:
     envelope = await asked(plane, **ISSUE)
@@ -185,6 +185,6 @@ async def test_a_wrong_answer_counts_as_none(
     assert (await seen(plane, envelope))["state"] == "pending"
 
 
-async def test_there_is_no_answering_what_is_not_there(plane: Plane) -> None:
+async def test_a_vote_on_a_missing_approval_is_not_found(plane: Plane) -> None:
     reply = await decide(plane, await operator(plane, "*"), "env_1")
     assert (reply.status_code, reply.json()["error_code"]) == (404, "not_found")

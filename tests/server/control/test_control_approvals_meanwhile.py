@@ -42,7 +42,9 @@ def before_use(patch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
     return tried
 
 
-async def test_it_was_used(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_approval_used_meanwhile_is_not_used_again(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE)
     use = Envelopes.consume
 
@@ -57,7 +59,9 @@ async def test_it_was_used(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> Non
     assert tried == [envelope]
 
 
-async def test_it_was_revoked(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_approval_revoked_meanwhile_is_not_used(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE)
 
     async def revoke(told: AnswerRecord) -> None:
@@ -68,7 +72,7 @@ async def test_it_was_revoked(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> 
     assert (answer["decision"], answer["reason"]) == ("deny", "revoked")
 
 
-async def test_the_agent_was_revoked(
+async def test_an_agent_revoked_meanwhile_gets_no_allow(
     plane: Plane, agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The envelope looks as before, so the question is given up, and asked again is denied."""
@@ -88,7 +92,7 @@ async def test_the_agent_was_revoked(
 
 
 @pytest.mark.parametrize("named", [True, False])
-async def test_the_key_was_answered(
+async def test_an_idempotency_key_answered_meanwhile_gets_that_answer(
     plane: Plane,
     monkeypatch: pytest.MonkeyPatch,
     named: bool,  # noqa: FBT001 (a table)

@@ -89,7 +89,7 @@ async def plane(
         yield plane
 
 
-async def test_one_field_changed_is_refused_by_its_name(
+async def test_one_changed_field_is_refused_and_named(
     plane: Plane, agent: str, link: SignerConnection
 ) -> None:
     lead = await operator(plane, "lead")
@@ -132,7 +132,7 @@ def other_key(link: SignerConnection, number: int) -> str:
     return answer.key
 
 
-async def test_all_that_differs_is_named(plane: Plane, agent: str) -> None:
+async def test_all_differing_fields_are_named(plane: Plane, agent: str) -> None:
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE, agentDid=agent)
     retry = {
         **ISSUE,
@@ -163,13 +163,13 @@ SAME: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", SAME)
-async def test_another_way_to_say_the_same_is_the_same(plane: Plane, agent: str, name: str) -> None:
+async def test_equivalent_spellings_match_the_approval(plane: Plane, agent: str, name: str) -> None:
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE, agentDid=agent)
     retry = {**ISSUE, **SAME[name], "agentDid": agent, "cosignerEnvelopeId": envelope}
     assert (await plane.ask(**retry)).json()["decision"] == "allow"
 
 
-async def test_names_that_an_agent_chose_are_quoted_harmlessly(plane: Plane, agent: str) -> None:
+async def test_names_chosen_by_an_agent_are_escaped(plane: Plane, agent: str) -> None:
     context = {f"fact{n}": n for n in range(50)} | {"\u202eevil\n": 1}
     question = {**ISSUE, "agentDid": agent, "context": {}}
     envelope = await approved(plane, await operator(plane, "lead"), **question)

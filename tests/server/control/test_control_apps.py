@@ -29,7 +29,7 @@ async def works(plane: Plane, key: str) -> int:
     return reply.status_code
 
 
-async def test_a_new_app_asks_with_its_key_and_the_key_is_shown_once(plane: Plane) -> None:
+async def test_a_new_apps_key_works_and_is_shown_once(plane: Plane) -> None:
     who = await operator(plane, "*")
     reply = await make(plane, who, role="agent")
     made = reply.json()
@@ -43,7 +43,7 @@ async def test_a_new_app_asks_with_its_key_and_the_key_is_shown_once(plane: Plan
     assert "apiKey" not in listed.text
 
 
-async def test_every_act_is_on_record_with_who_did_it_and_without_the_key(plane: Plane) -> None:
+async def test_every_act_is_recorded_with_its_operator_and_without_the_key(plane: Plane) -> None:
     who = await operator(plane, "lead")
     made = (await make(plane, who, role="operator", covers=["lead"])).json()
     rotated = await plane.client.post(f"/v1/apps/{made['id']}/rotate", headers=who)
@@ -58,7 +58,7 @@ async def test_every_act_is_on_record_with_who_did_it_and_without_the_key(plane:
         assert key.rsplit("_", 1)[1] not in repr(rows)
 
 
-async def test_of_two_operators_who_take_an_app_of_the_server_at_once_one_has_its_key(
+async def test_one_of_two_operators_who_rotate_a_servers_app_gets_the_key(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = await operator(plane, "*"), await operator(plane, "*")
@@ -81,7 +81,7 @@ async def test_of_two_operators_who_take_an_app_of_the_server_at_once_one_has_it
 
 @pytest.mark.parametrize("ending", ["disable", "rotate"])
 @pytest.mark.parametrize("what", ["create", "rotate", "confirm"])
-async def test_an_operator_whose_account_ends_meanwhile_leaves_no_other_account(
+async def test_an_operator_disabled_meanwhile_makes_or_confirms_no_account(
     plane: Plane, monkeypatch: pytest.MonkeyPatch, what: str, ending: str
 ) -> None:
     chief, mallory = await operator(plane, "*"), await operator(plane, "*")
@@ -112,7 +112,7 @@ async def test_an_operator_whose_account_ends_meanwhile_leaves_no_other_account(
     assert "confirmedAt" not in found[made["id"]]
 
 
-async def test_a_rotated_key_takes_the_place_of_the_old_one_at_once(plane: Plane) -> None:
+async def test_a_rotated_key_replaces_the_old_one_at_once(plane: Plane) -> None:
     who = await operator(plane, "*")
     made = (await make(plane, who, role="agent")).json()
     after = (await plane.client.post(f"/v1/apps/{made['id']}/rotate", headers=who)).json()
@@ -143,7 +143,7 @@ async def test_a_disabled_app_is_refused_and_gets_no_new_key(plane: Plane) -> No
     assert "disabled" in refused.json()["error"]
 
 
-async def test_nobody_disables_the_app_whose_key_they_use(plane: Plane) -> None:
+async def test_an_operator_cannot_disable_the_own_account(plane: Plane) -> None:
     who = await operator(plane, "*")
     reply = await plane.client.post(f"/v1/apps/{who['x-app']}/disable", headers=who)
     assert reply.status_code == 400
@@ -151,7 +151,7 @@ async def test_nobody_disables_the_app_whose_key_they_use(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize("wanted", [["security"], ["lead", "security"], ["*"]])
-async def test_nobody_makes_a_key_that_answers_for_more_than_their_own(
+async def test_an_operator_cannot_make_a_key_that_covers_more(
     plane: Plane, wanted: list[str]
 ) -> None:
     who = await operator(plane, "lead")
@@ -163,7 +163,9 @@ async def test_nobody_makes_a_key_that_answers_for_more_than_their_own(
 
 
 @pytest.mark.parametrize("act", ["rotate", "disable"])
-async def test_nobody_takes_over_a_key_that_answers_for_more(plane: Plane, act: str) -> None:
+async def test_an_operator_cannot_take_over_an_account_that_covers_more(
+    plane: Plane, act: str
+) -> None:
     who, other = await operator(plane, "lead"), await operator(plane, "lead", "security")
     reply = await plane.client.post(f"/v1/apps/{other['x-app']}/{act}", headers=who)
     assert reply.status_code == 403
@@ -171,7 +173,7 @@ async def test_nobody_takes_over_a_key_that_answers_for_more(plane: Plane, act: 
     assert not [row for row in await plane.receipts() if row.kind == "app"]
 
 
-async def test_who_covers_every_role_may_hand_out_any(plane: Plane) -> None:
+async def test_an_operator_who_covers_all_may_assign_any_role(plane: Plane) -> None:
     who = await operator(plane, "*")
     for covers in (["*"], ["security", "lead", "lead"]):
         made = (await make(plane, who, role="operator", covers=covers)).json()
@@ -194,20 +196,20 @@ async def test_who_covers_every_role_may_hand_out_any(plane: Plane) -> None:
         ({"role": "agent", "owner": "app_1"}, "owner"),
     ],
 )
-async def test_what_is_wrong_is_named(plane: Plane, body: dict[str, Any], field: str) -> None:
+async def test_an_invalid_member_is_named(plane: Plane, body: dict[str, Any], field: str) -> None:
     reply = await make(plane, await operator(plane, "*"), **body)
     assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
     assert any(name.startswith(field) for name in reply.json()["fields"]), reply.text
 
 
 @pytest.mark.parametrize("act", ["rotate", "disable"])
-async def test_an_app_that_is_not_there_is_not_found(plane: Plane, act: str) -> None:
+async def test_a_missing_app_is_not_found(plane: Plane, act: str) -> None:
     who = await operator(plane, "*")
     reply = await plane.client.post(f"/v1/apps/app_{'0' * 26}/{act}", headers=who)
     assert (reply.status_code, reply.json()["error_code"]) == (404, "not_found")
 
 
-async def test_what_the_agents_app_made_is_not_answered_by_its_owner(plane: Plane) -> None:
+async def test_the_registering_operator_is_recorded_as_the_owner(plane: Plane) -> None:
     """The owner that is recorded here is the one who may not approve."""
     who = await operator(plane, "*")
     made = (await make(plane, who, role="agent")).json()
@@ -227,7 +229,7 @@ def again(who: dict[str, str], key: str) -> dict[str, str]:
     return who | {"idempotency-key": key}
 
 
-async def test_a_creation_that_is_repeated_makes_one_app_with_one_key(plane: Plane) -> None:
+async def test_a_repeated_creation_makes_one_app_with_one_key(plane: Plane) -> None:
     key = secrets.token_urlsafe(32)
     who, other = await operator(plane, "*"), await operator(plane, "*")
     first = await make(plane, again(who, key), role="agent")
@@ -247,7 +249,7 @@ async def test_a_creation_that_is_repeated_makes_one_app_with_one_key(plane: Pla
     assert (over.status_code, over.json()["error_code"]) == (409, "idempotency_conflict")
 
 
-async def test_a_rotation_that_is_repeated_gives_the_same_key(plane: Plane) -> None:
+async def test_a_repeated_rotation_gives_the_same_key(plane: Plane) -> None:
     who, key = await operator(plane, "*"), secrets.token_urlsafe(32)
     made = (await make(plane, who, role="agent")).json()
     path = f"/v1/apps/{made['id']}/rotate"

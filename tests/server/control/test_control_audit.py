@@ -84,7 +84,7 @@ def verified(
 # Single receipts
 
 
-async def test_a_receipt_proves_itself_to_who_knows_the_issuer(
+async def test_a_receipt_is_verified_by_the_issuers_did(
     plane: Plane, link: SignerConnection
 ) -> None:
     receipt = (await plane.ask(args={"state": "open"}, purpose="look")).json()["receiptId"]
@@ -117,7 +117,7 @@ async def test_an_agent_sees_the_receipts_of_its_own_app_only(plane: Plane) -> N
     assert {mine, theirs} <= {entry["row"]["id"] for entry in everything["receipts"]}
 
 
-async def test_a_tree_always_has_the_receipt_that_it_was_asked_by(plane: Plane) -> None:
+async def test_a_tree_always_has_the_requested_receipt(plane: Plane) -> None:
     root = (await plane.ask()).json()["receiptId"]
     store = plane.system.store
     row = await store.row(DEFAULT, root)
@@ -132,7 +132,7 @@ async def test_a_tree_always_has_the_receipt_that_it_was_asked_by(plane: Plane) 
         assert listed["more"]
 
 
-async def test_a_tree_that_is_cut_off_still_has_the_receipt_that_it_was_asked_by(
+async def test_a_truncated_tree_has_the_requested_receipt(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "MAX_FAMILY", 3)
@@ -157,7 +157,7 @@ async def test_a_tree_that_is_cut_off_still_has_the_receipt_that_it_was_asked_by
 
 
 @pytest.mark.parametrize("ident", ["evt_0", "evt_" + "0" * 26, "app_1", "evt_%00", "'", "_end"])
-async def test_a_receipt_that_is_not_there_is_not_found(standing: Plane, ident: str) -> None:
+async def test_a_missing_receipt_is_not_found(standing: Plane, ident: str) -> None:
     reply = await standing.client.get(f"/v1/receipts/{ident}")
     assert (reply.status_code, reply.json()["error_code"]) == (404, "not_found")
 
@@ -207,9 +207,7 @@ async def pages(plane: Plane, direction: str, headers: dict[str, str]) -> list[A
         ("since=1", "since"),
     ],
 )
-async def test_a_list_that_cannot_be_meant_is_refused(
-    standing: Plane, query: str, field: str
-) -> None:
+async def test_an_invalid_list_query_is_refused(standing: Plane, query: str, field: str) -> None:
     reply = await standing.client.get(f"/v1/receipts?{query}")
     assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
     assert field in reply.json()["fields"]
@@ -222,7 +220,7 @@ def test_parameters_are_read() -> None:
         receipt_query(b"after=1&after=1")
 
 
-async def test_a_tree_is_what_led_to_a_record_and_what_came_of_it(plane: Plane) -> None:
+async def test_a_tree_has_ancestors_and_descendants_of_a_record(plane: Plane) -> None:
     base = Record(id="", tenant=DEFAULT, kind="call", at=1, app=plane.app)
     family = {
         "root": None,
@@ -257,7 +255,7 @@ async def tree(plane: Plane, ident: str) -> list[str]:
 # The log as a file, and its checkpoints
 
 
-async def test_an_export_is_verified_with_a_checkpoint_of_before(
+async def test_an_export_is_verified_with_an_earlier_checkpoint(
     plane: Plane, link: SignerConnection
 ) -> None:
     auditor = await plane.another("auditor")
@@ -291,7 +289,7 @@ async def test_an_export_ends_where_the_log_ended_when_it_began(
     assert len(lines) == 2 + (before.seq + 1) // 2
 
 
-async def test_a_key_that_another_process_replaced_makes_no_proof_look_broken(
+async def test_a_key_rotated_by_another_process_keeps_proofs_valid(
     plane: Plane, link: SignerConnection
 ) -> None:
     """What is given out names the key at the end of the key log that comes with it."""
@@ -309,7 +307,7 @@ async def test_a_key_that_another_process_replaced_makes_no_proof_look_broken(
     assert len(reply["keys"]) == 3
 
 
-async def test_a_checkpoint_names_who_signed_it_when_the_key_is_being_replaced(
+async def test_a_checkpoint_names_its_signer_during_a_rotation(
     plane: Plane, link: SignerConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, auditor = plane.system.issuer_did, await plane.another("auditor")
@@ -336,7 +334,7 @@ async def replace_key(plane: Plane) -> None:
     await issuers._rotate(issuers._current(DEFAULT), RotationRequest("app_1"))
 
 
-async def test_an_export_of_an_empty_log_is_one(
+async def test_an_empty_log_can_be_exported(
     plane: Plane, link: SignerConnection, signer: AsyncSigner
 ) -> None:
     header = Header("nobody", plane.system.issuer_did, [], "now")
@@ -371,7 +369,7 @@ class Unsigning:
 
 
 @pytest.mark.parametrize("path", ["/v1/audit/checkpoint", "/v1/receipts/{}"])
-async def test_what_cannot_be_signed_is_unavailable(
+async def test_a_checkpoint_that_cannot_be_signed_is_unavailable(
     plane: Plane, path: str, signer: AsyncSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receipt = (await plane.ask()).json()["receiptId"]
@@ -386,7 +384,7 @@ async def test_what_cannot_be_signed_is_unavailable(
     assert (reply.status_code, reply.json()["error_code"]) == (503, "unavailable")
 
 
-async def test_the_end_of_the_log_is_signed_when_it_moved_and_only_then(
+async def test_a_checkpoint_is_signed_only_after_new_rows(
     tmp_path: Path, signer: AsyncSigner, link: SignerConnection
 ) -> None:
     settings = Settings(
@@ -507,7 +505,7 @@ async def plant(plane: Plane, secret: str) -> None:
         *("npm_", "rk_test_a", "-----"),
     ],
 )
-def test_looking_for_credentials_takes_time_in_proportion_to_the_text(unit: str) -> None:
+def test_redaction_takes_linear_time(unit: str) -> None:
     def seconds(size: int) -> float:
         text = unit * (size // len(unit))
         began = time.process_time()
@@ -517,14 +515,16 @@ def test_looking_for_credentials_takes_time_in_proportion_to_the_text(unit: str)
     assert seconds(1_000_000) < 100 * max(seconds(50_000), 0.001)
 
 
-async def test_a_record_beyond_all_bounds_is_not_kept(plane: Plane, link: SignerConnection) -> None:
+async def test_an_oversized_record_is_refused(plane: Plane, link: SignerConnection) -> None:
     huge = Record(id=new_receipt_id(1), tenant=DEFAULT, kind="call", at=1, purpose="x" * 600_000)
     with pytest.raises(ValueError, match="the maximum is 524288"):
         await plane.system.store.record(huge)
     assert verified(plane, link, await exported(plane)).ok
 
 
-async def test_what_is_on_record_is_what_was_hashed(plane: Plane, link: SignerConnection) -> None:
+async def test_the_stored_record_is_the_one_that_was_hashed(
+    plane: Plane, link: SignerConnection
+) -> None:
     await plane.system.store.record(
         Record(
             id="evt_" + "5" * 26,
@@ -540,7 +540,7 @@ async def test_what_is_on_record_is_what_was_hashed(plane: Plane, link: SignerCo
     assert record.detail == {"reason": "[REDACTED:github_pat]"}
 
 
-async def test_the_end_of_an_empty_log_is_signed_and_not_kept(
+async def test_a_checkpoint_of_an_empty_log_is_signed_and_not_stored(
     plane: Plane, signer: AsyncSigner, link: SignerConnection
 ) -> None:
     ports = ports_of(plane, signer)

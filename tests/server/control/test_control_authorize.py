@@ -47,9 +47,7 @@ async def test_an_allow_has_exactly_the_promised_members(standing: Plane, agent:
     }
 
 
-async def test_the_delegation_says_what_was_allowed_and_nothing_else(
-    standing: Plane, agent: str
-) -> None:
+async def test_the_delegation_has_exactly_the_allowed_claims(standing: Plane, agent: str) -> None:
     asked = {"agentDid": agent, "purpose": "triage", "context": {"team": "blue"}}
     answer = (await standing.ask(**asked)).json()
     claims = standing.payload(answer["chain"][0])
@@ -108,7 +106,7 @@ async def test_the_resource_is_canonical_in_the_answer_the_token_and_the_receipt
 
 
 @pytest.mark.parametrize("ttl", [1, 3600])
-async def test_a_grant_lives_as_long_as_was_asked(standing: Plane, agent: str, ttl: int) -> None:
+async def test_a_grant_has_the_requested_lifetime(standing: Plane, agent: str, ttl: int) -> None:
     answer = (await standing.ask(agentDid=agent, ttlSeconds=ttl)).json()
     assert standing.payload(answer["chain"][0])["exp"] == NOW + ttl
 
@@ -141,7 +139,7 @@ async def test_a_write_is_bound_to_exactly_its_arguments(standing: Plane, agent:
     ]
 
 
-async def test_policy_is_told_whether_arguments_are_bound(standing: Plane, agent: str) -> None:
+async def test_policy_sees_whether_arguments_are_bound(standing: Plane, agent: str) -> None:
     write = {"command": "/filesystem/file/write", "resource": FILE, "agentDid": agent}
     denied = (await standing.ask(**write)).json()
     assert (denied["decision"], denied["explanation"]["policies"]) == ("deny", ["bound"])
@@ -178,7 +176,9 @@ async def test_each_app_has_a_key_of_its_own(standing: Plane) -> None:
     assert len(holders) == 2
 
 
-async def test_an_invocation_is_not_for_another_call(standing: Plane, signer: AsyncSigner) -> None:
+async def test_an_invocation_is_refused_for_another_call(
+    standing: Plane, signer: AsyncSigner
+) -> None:
     answer = (await standing.ask(args={"state": "open"})).json()
     refused = await signer.ask(
         Verify(
@@ -217,7 +217,7 @@ async def test_an_invocation_is_not_for_another_call(standing: Plane, signer: As
         ),
     ],
 )
-async def test_a_deny_says_why_and_signs_nothing(
+async def test_a_deny_has_a_reason_and_no_token(
     standing: Plane, changes: dict[str, Any], reason: str, policies: list[str], message: str
 ) -> None:
     reply = await standing.ask(**changes)
@@ -241,7 +241,7 @@ async def test_purpose_and_declared_facts_reach_policy(standing: Plane) -> None:
     assert (await standing.ask(**asked)).json()["explanation"]["policies"] == ["for-a-reason"]
 
 
-async def test_policy_is_told_how_often_an_app_asked_lately(plane: Plane) -> None:
+async def test_policy_sees_the_rate_of_an_app(plane: Plane) -> None:
     read = {"command": "/github/repo/read"}
     decisions = [(await plane.ask(**read)).json()["decision"] for _ in range(3)]
     assert decisions == ["allow", "allow", "deny"]
@@ -250,7 +250,7 @@ async def test_policy_is_told_how_often_an_app_asked_lately(plane: Plane) -> Non
     assert (await plane.ask(**read)).json()["decision"] == "allow"
 
 
-async def test_how_often_an_app_asked_survives_a_restart(
+async def test_the_rate_of_an_app_survives_a_restart(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     read = {"command": "/github/repo/read"}
@@ -286,7 +286,7 @@ async def test_every_decision_has_a_receipt(plane: Plane, agent: str) -> None:
     assert yes.bundle == no.bundle
 
 
-async def test_secrets_are_taken_out_before_a_receipt_is_stored(plane: Plane) -> None:
+async def test_secrets_are_redacted_before_a_receipt_is_stored(plane: Plane) -> None:
     secret = "ghp_" + "a" * 36
     await plane.ask(args={"state": secret}, purpose=f"use {secret}")
     [receipt] = await plane.receipts()
@@ -309,15 +309,13 @@ async def test_policy_sees_a_fact_as_the_token_will_carry_it(standing: Plane) ->
 
 
 @pytest.mark.parametrize("number", [1e16, 9007199254740992.0, -1e20])
-async def test_a_number_that_no_token_can_hold_is_refused_and_not_retried(
-    standing: Plane, number: float
-) -> None:
+async def test_a_number_that_no_token_can_have_is_refused(standing: Plane, number: float) -> None:
     reply = await standing.ask(context={"x": number})
     assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
     assert reply.json()["fields"] == ["context.x"]
 
 
-async def test_what_the_binary_will_not_sign_is_the_callers_to_mend() -> None:
+async def test_a_refusal_of_the_binary_to_sign_is_an_invalid_request() -> None:
     """Such as a name that two versions of Unicode normalise differently."""
     refused = Refused(code="malformed_ucan", message="a member name is not in NFC")
 
@@ -330,7 +328,7 @@ async def test_what_the_binary_will_not_sign_is_the_callers_to_mend() -> None:
 
 
 @pytest.mark.parametrize("command", ["/github/issue/lsit", "/github/issue/list/mine"])
-async def test_a_misspelt_command_is_a_mistake_and_no_decision(plane: Plane, command: str) -> None:
+async def test_a_misspelt_command_is_an_invalid_request(plane: Plane, command: str) -> None:
     reply = await plane.ask(command=command, args={"body": "secret"})
     assert reply.status_code == 400
     said = reply.json()
@@ -346,7 +344,7 @@ async def test_no_two_grants_are_the_same(standing: Plane, agent: str) -> None:
     assert len({answer["receiptId"] for answer in answers}) == 3
 
 
-async def test_no_policy_at_all_denies(
+async def test_without_policies_everything_is_denied(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     async with open_plane(tmp_path / "data", signer, policy="") as plane:

@@ -41,7 +41,7 @@ def kind(result: dict[str, Any]) -> str:
     return str(result.get("decision") or result["error_code"])
 
 
-async def test_each_question_has_its_own_answer_in_its_place(plane: Plane) -> None:
+async def test_each_question_has_its_result_at_its_index(plane: Plane) -> None:
     before = len(await plane.receipts())
     reply = await ask(plane, LIST, UNKNOWN, DENIED, CLOSED, STEP_UP, "no object", LIST)
     assert reply.status_code == 200
@@ -68,7 +68,7 @@ async def test_each_question_has_its_own_answer_in_its_place(plane: Plane) -> No
     assert len(await plane.receipts()) == before + 4
 
 
-async def test_an_answer_is_what_the_question_alone_gets(standing: Plane, agent: str) -> None:
+async def test_a_result_equals_that_of_a_single_question(standing: Plane, agent: str) -> None:
     own = {"receiptId", "chain", "ucan"}
     for question in (LIST, LIST | {"agentDid": agent}, DENIED):
         alone = (await standing.client.post("/v1/authorize", json=question)).json()
@@ -89,14 +89,16 @@ async def test_an_answer_is_what_the_question_alone_gets(standing: Plane, agent:
         {"requests": [LIST], "dryRun": True},
     ],
 )
-async def test_what_is_no_batch_is_refused_whole(standing: Plane, body: dict[str, Any]) -> None:
+async def test_an_invalid_batch_is_refused_as_a_whole(
+    standing: Plane, body: dict[str, Any]
+) -> None:
     before = len(await standing.receipts())
     reply = await standing.client.post("/v1/authorize/batch", json=body)
     assert (reply.status_code, reply.json()["error_code"]) == (400, "invalid_request")
     assert len(await standing.receipts()) == before
 
 
-async def test_a_batch_that_is_sent_again_gets_the_same_answers(plane: Plane) -> None:
+async def test_a_repeated_batch_gets_the_same_results(plane: Plane) -> None:
     headers = {"idempotency-key": "k"}
     first = (await ask(plane, LIST, DENIED, UNKNOWN, headers=headers)).json()["results"]
     before = len(await plane.receipts())
@@ -109,7 +111,7 @@ async def test_a_batch_that_is_sent_again_gets_the_same_answers(plane: Plane) ->
     assert len(await plane.receipts()) == before
 
 
-async def test_a_key_that_leaves_no_room_for_the_place_is_refused(standing: Plane) -> None:
+async def test_an_idempotency_key_too_long_for_an_index_is_refused(standing: Plane) -> None:
     for length, status in ((MAX_KEY, 200), (MAX_KEY + 1, 400)):
         reply = await ask(standing, LIST, headers={"idempotency-key": "x" * length})
         assert reply.status_code == status
@@ -127,7 +129,7 @@ async def test_each_question_counts_against_the_rate(
     assert len(decided) == 3
 
 
-async def test_a_key_that_is_disabled_meanwhile_decides_nothing_more(
+async def test_an_app_disabled_meanwhile_gets_no_more_decisions(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = authorize
@@ -142,7 +144,7 @@ async def test_a_key_that_is_disabled_meanwhile_decides_nothing_more(
     assert [kind(each) for each in results] == ["allow", "app_disabled", "app_disabled"]
 
 
-async def test_what_cannot_be_signed_is_unavailable_in_its_place(
+async def test_a_question_that_cannot_be_signed_is_unavailable_at_its_index(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dead(*_given: object) -> Any:

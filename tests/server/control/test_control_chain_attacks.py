@@ -397,7 +397,7 @@ async def denied(stage: Stage, tried: Try, reason: str, *, with_key: bool, root:
 
 @pytest.mark.parametrize("with_key", [True, False], ids=["key", "chain"])
 @pytest.mark.parametrize("attack", DECIDED, ids=named)
-async def test_what_a_chain_does_not_give_is_denied_and_on_record(
+async def test_a_question_beyond_its_chain_is_denied_and_recorded(
     stage: Stage, attack: Attack, *, with_key: bool
 ) -> None:
     tried = await attack(stage)
@@ -405,14 +405,14 @@ async def test_what_a_chain_does_not_give_is_denied_and_on_record(
 
 
 @pytest.mark.parametrize("attack", [parents_chain, siblings_chain], ids=named)
-async def test_another_s_chain_is_of_no_use(stage: Stage, attack: Attack) -> None:
+async def test_another_agents_chain_is_refused(stage: Stage, attack: Attack) -> None:
     tried, root = await attack(stage), stage.root.did
     await denied(stage, tried, "audience_mismatch", with_key=True, root=root)
     await denied(stage, tried, "chain_invalid", with_key=False, root=root)
 
 
 @pytest.mark.parametrize("attack", UNPROVEN, ids=named)
-async def test_what_proves_nothing_opens_nothing(stage: Stage, attack: Attack) -> None:
+async def test_an_unproven_token_is_a_401_without_a_record(stage: Stage, attack: Attack) -> None:
     tried = await attack(stage)
     alone, with_key = UNPROVEN[attack]
     before = len(await stage.plane.receipts())
@@ -423,7 +423,7 @@ async def test_what_proves_nothing_opens_nothing(stage: Stage, attack: Attack) -
     await denied(stage, tried, with_key, with_key=True, root=tried.who.did)
 
 
-async def test_what_is_asked_for_rightly_is_allowed(stage: Stage) -> None:
+async def test_the_unchanged_questions_are_allowed(stage: Stage) -> None:
     """The family that all of these begin with has what it should."""
     who = await stage.made()
     for ask in (who.ask_with_key, who.ask):
@@ -431,7 +431,7 @@ async def test_what_is_asked_for_rightly_is_allowed(stage: Stage) -> None:
         assert (await ask(ISSUE)).json()["decision"] == "allow"
 
 
-async def test_no_chain_is_no_parent(stage: Stage) -> None:
+async def test_an_empty_chain_is_refused(stage: Stage) -> None:
     """An invocation on no chain shows nobody; an API key alone is the app's, not the agent's."""
     alone = replace(stage.child, chain=())
     token = await alone.sign(LIST, {"resource": dict(REPO)})
@@ -443,7 +443,7 @@ async def test_no_chain_is_no_parent(stage: Stage) -> None:
     assert (reply.status_code, reply.json()["error_code"]) == (401, "chain_invalid")
 
 
-async def test_a_revoked_app_stops_all_that_it_was_granted(
+async def test_revoking_an_app_revokes_all_its_grants(
     signer: AsyncSigner, open_plane: OpenPlane, tmp_path: Path
 ) -> None:
     async with open_plane(tmp_path / "data", signer, policy=POLICY) as plane:
@@ -456,7 +456,7 @@ async def test_a_revoked_app_stops_all_that_it_was_granted(
         assert (answer["decision"], answer["reason"]) == ("deny", "revoked")
 
 
-async def test_a_sibling_goes_on_when_a_branch_is_revoked(stage: Stage) -> None:
+async def test_revoking_a_branch_does_not_affect_its_sibling(stage: Stage) -> None:
     sibling = await stage.root.fork(await new_did(stage.signer))
     await store_access.revoke(stage.plane.system.store, DEFAULT, [cid(stage.child.chain[-1])])
     assert (await (await stage.made()).ask(LIST)).json()["reason"] == "revoked"

@@ -71,7 +71,7 @@ async def revoke_by_agent(
 ALL = {"root": True, "child": True, "grandchild": True, "sibling": True}
 
 
-async def test_a_link_that_nobody_used_is_revoked_by_its_app(family: Family) -> None:
+async def test_an_unused_link_is_revoked_by_its_app(family: Family) -> None:
     chain = family.child.chain
     reply = await family.plane.client.post(PATH, json=body(cid(chain[-1]), chain, reason="enough"))
     assert reply.status_code == 200, reply.text
@@ -89,7 +89,7 @@ async def test_the_app_may_revoke_the_root_by_its_chain(family: Family) -> None:
     assert await family.works() == dict.fromkeys(ALL, False)
 
 
-async def test_an_agent_revokes_what_it_handed_on_and_what_came_of_that(family: Family) -> None:
+async def test_an_agent_revokes_its_delegations_and_their_descendants(family: Family) -> None:
     link = cid(family.grandchild.chain[-1])
     reply = await revoke_by_agent(family.child, link, family.grandchild.chain)
     assert reply.status_code == 200, reply.text
@@ -114,7 +114,7 @@ async def test_an_agent_revokes_nothing_above_or_beside_it(family: Family) -> No
     assert await family.works() == ALL
 
 
-async def test_an_agent_gives_up_what_it_was_given(family: Family) -> None:
+async def test_an_agent_revokes_its_own_delegation(family: Family) -> None:
     answer = (await family.sibling.ask(LIST)).json()
     again = replace(family.sibling, chain=tuple(answer["chain"]))
     reply = await revoke_by_agent(family.sibling, cid(again.chain[0]), again.chain)
@@ -165,7 +165,7 @@ async def test_a_chain_that_proves_nothing_revokes_nothing(family: Family) -> No
     assert await family.works() == ALL
 
 
-async def test_a_chain_that_is_over_or_revoked_in_part_still_shows_whose_it_is(
+async def test_an_expired_or_partly_revoked_chain_proves_ownership(
     family: Family,
 ) -> None:
     chain = family.grandchild.chain
@@ -177,13 +177,13 @@ async def test_a_chain_that_is_over_or_revoked_in_part_still_shows_whose_it_is(
     assert (reply.status_code, reply.json()["seq"]) == (200, 2)
 
 
-async def test_a_widened_chain_is_nobody_s(family: Family, signer: AsyncSigner) -> None:
+async def test_a_widened_chain_proves_no_ownership(family: Family, signer: AsyncSigner) -> None:
     wide = await family.child.fork(await new_did(signer), cmd="/github")
     reply = await family.plane.client.post(PATH, json=body(cid(wide.chain[-1]), wide.chain))
     assert "chain_attenuation_violation" in reply.json()["error"]
 
 
-async def test_what_was_re_issued_stops_with_what_it_took_the_place_of(family: Family) -> None:
+async def test_a_re_issued_grant_is_revoked_with_the_chain_that_it_replaces(family: Family) -> None:
     answer = (await family.grandchild.ask(LIST)).json()
     again = replace(family.grandchild, chain=tuple(answer["chain"]))
     assert (await again.ask(LIST)).json()["decision"] == "allow"

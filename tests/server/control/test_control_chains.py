@@ -61,7 +61,7 @@ async def allowed(way: str, who: ChainAgent, command: str = LIST, /, **more: Any
     return answer
 
 
-async def test_a_grant_on_a_chain_takes_its_place_and_forgets_nothing(
+async def test_a_grant_on_a_chain_replaces_it_with_all_its_restrictions(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     root, child, grandchild = await agent_chain(plane, signer, 3)
@@ -89,7 +89,7 @@ async def test_a_grant_on_a_chain_takes_its_place_and_forgets_nothing(
     assert (denied["decision"], denied["explanation"]["policies"]) == ("deny", ["not-deep"])
 
 
-async def test_every_link_s_policies_come_along_each_once(
+async def test_every_links_statements_are_kept_once(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     root = await root_of(plane, signer, await key(signer, 0x51), "/github/issue")
@@ -100,7 +100,7 @@ async def test_every_link_s_policies_come_along_each_once(
     assert claims["pol"] == [*root.root["pol"], mine, same, ["or", [mine]]]
 
 
-async def test_a_statement_that_holds_for_anything_is_in_nobody_s_way(
+async def test_a_vacuous_statement_of_a_link_is_kept(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     root = await root_of(plane, signer, await key(signer, 0x51))
@@ -118,7 +118,7 @@ async def test_no_grant_outlives_its_chain(plane: Plane, signer: AsyncSigner, wa
     assert plane.payload((await allowed(way, child, ttlSeconds=30))["chain"][0])["exp"] == NOW + 30
 
 
-async def test_a_link_without_a_constraint_has_its_parent_s(
+async def test_a_link_without_a_resource_inherits_its_parents(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     file = {"provider": "filesystem", "path": "notes"}
@@ -134,7 +134,7 @@ async def test_a_link_without_a_constraint_has_its_parent_s(
     assert claims["meta"]["resource_constraint"] == answer["resource"]
 
 
-async def test_the_grant_is_itself_a_root_to_hand_on(
+async def test_a_grant_on_a_chain_is_a_root_that_can_be_delegated(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     root, child = await agent_chain(plane, signer, 2)
@@ -160,7 +160,7 @@ async def test_the_grant_is_itself_a_root_to_hand_on(
     }
 
 
-async def test_narrowing_one_s_own_grant_is_no_handing_on(
+async def test_narrowing_the_own_grant_is_no_delegation(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     root = await root_of(plane, signer, await key(signer, 0x51))
@@ -177,7 +177,9 @@ async def root_chain(plane: Plane, root: ChainAgent) -> tuple[str, ...]:
     return tuple(answer["chain"])
 
 
-async def test_policy_knows_who_is_behind(plane: Plane, signer: AsyncSigner, way: str) -> None:
+async def test_policy_sees_the_agents_of_the_chain(
+    plane: Plane, signer: AsyncSigner, way: str
+) -> None:
     root, child = await agent_chain(plane, signer, 2)
     assert (await allowed(way, root, "/github/repo/delete"))["decision"] == "allow"
     denied = (await ask(way, child, "/github/repo/delete")).json()
@@ -202,7 +204,7 @@ async def test_a_swarm_is_named_by_its_root_and_inherited(
     assert [row.detail["swarm"] for row in decisions] == [f"{plane.app}/blue"] * 2
 
 
-async def test_a_swarm_without_a_name_has_its_first_receipt_s(
+async def test_a_swarm_without_a_name_is_named_by_its_first_receipt(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     root, child = await agent_chain(plane, signer, 2)
@@ -245,7 +247,9 @@ async def test_each_link_is_recorded_once_and_decisions_follow_the_last(
     assert decisions[-1].id == denied["receiptId"]
 
 
-async def test_a_parent_receipt_without_a_chain_is_the_app_s_word(plane: Plane, agent: str) -> None:
+async def test_a_parent_receipt_without_a_chain_is_taken_from_the_question(
+    plane: Plane, agent: str
+) -> None:
     first = (await plane.ask(agentDid=agent)).json()["receiptId"]
     second = (await plane.ask(agentDid=agent, parentReceiptId=first)).json()["receiptId"]
     row = await store_access.receipt(plane.system.store, DEFAULT, second)
@@ -256,7 +260,7 @@ async def test_a_parent_receipt_without_a_chain_is_the_app_s_word(plane: Plane, 
     assert (reply.status_code, reply.json()["fields"]) == (400, ["parentReceiptId"])
 
 
-async def test_another_app_may_act_on_a_chain_and_is_stopped_with_the_first(
+async def test_another_app_may_act_on_a_chain_until_the_first_app_is_revoked(
     plane: Plane, signer: AsyncSigner
 ) -> None:
     _, child = await agent_chain(plane, signer, 2)
@@ -296,7 +300,7 @@ async def test_a_chain_to_the_app_s_own_key_is_used_by_the_server(
     assert (found.agent, found.depth) == (own, 2)
 
 
-async def test_a_prefix_on_a_chain_is_what_the_chain_has(
+async def test_a_prefix_on_a_chain_covers_the_chains_commands(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     root = await root_of(plane, signer, await key(signer, 0x51), "/github/issue")
@@ -322,7 +326,7 @@ async def test_a_long_chain_fits_into_a_question(plane: Plane, signer: AsyncSign
     assert answer["explanation"]["policies"] == ["not-deep"]
 
 
-async def test_a_repeated_question_is_answered_once_whoever_proves_it(
+async def test_a_repeated_question_is_answered_once_for_its_agent(
     plane: Plane, signer: AsyncSigner
 ) -> None:
     """Each try is another invocation, and the same question."""

@@ -37,7 +37,9 @@ async def plane(tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane) -> A
         yield plane
 
 
-async def test_they_are_signed_behind_the_servers_own(plane: Plane, agent: str) -> None:
+async def test_constraints_are_signed_after_the_servers_statements(
+    plane: Plane, agent: str
+) -> None:
     pol = [*OPEN, *url("u", host="example.com", path_prefix="/x", query=True).pol]
     answer = (await plane.ask(agentDid=agent, pol=pol)).json()
     assert plane.payload(answer["chain"][0])["pol"] == [LIST, *pol]
@@ -51,7 +53,7 @@ async def test_they_are_signed_behind_the_servers_own(plane: Plane, agent: str) 
     assert plane.payload(ours["chain"][0])["pol"] == [LIST, *OPEN]
 
 
-async def test_they_are_recorded_without_secrets(plane: Plane, agent: str) -> None:
+async def test_constraints_are_recorded_without_secrets(plane: Plane, agent: str) -> None:
     token = "ghp_" + "a" * 36
     await plane.ask(agentDid=agent, pol=eq("state", token).pol)
     await plane.ask(agentDid=agent, resource={**REPO, "repo": "archive"}, pol=OPEN)
@@ -61,7 +63,9 @@ async def test_they_are_recorded_without_secrets(plane: Plane, agent: str) -> No
     assert sorted(map(str, details)) == sorted(map(str, [{"pol": hidden}, {"pol": OPEN}, {}]))
 
 
-async def test_a_child_has_its_parents_and_its_own(plane: Plane, signer: AsyncSigner) -> None:
+async def test_a_child_has_its_parents_and_its_own_constraints(
+    plane: Plane, signer: AsyncSigner
+) -> None:
     parent = await root_of(plane, signer, await key(signer, 0x61), "/github/issue/list", pol=OPEN)
     child = await parent.fork(await key(signer, 0x62), pol=not_eq("page", 2).pol)
     own = at_most("per_page", 5).pol
@@ -95,7 +99,7 @@ WRONG: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("pol", "words"), WRONG)
-async def test_what_nobody_may_sign_is_a_wrong_request(
+async def test_unsignable_statements_are_an_invalid_request(
     standing: Plane, agent: str, pol: Any, words: str
 ) -> None:
     reply = await standing.ask(agentDid=agent, pol=pol)
@@ -125,7 +129,7 @@ async def test_a_statement_that_cannot_be_worded_is_shown_as_json(plane: Plane, 
 @pytest.mark.parametrize(
     "answer", [Refused(code="internal", message="x"), HelloAnswer.model_construct()]
 )
-async def test_nothing_is_decided_about_statements_that_were_not_checked(
+async def test_unchecked_statements_are_an_error(
     answer: Answer | Refused,
 ) -> None:
     class Silent:
@@ -139,7 +143,9 @@ async def test_nothing_is_decided_about_statements_that_were_not_checked(
     assert await requested_policy.checked(context, None) == ()
 
 
-async def test_an_approval_is_for_them_and_shows_them(plane: Plane, agent: str) -> None:
+async def test_an_approval_is_bound_to_the_constraints_and_shows_them(
+    plane: Plane, agent: str
+) -> None:
     lead = await operator(plane, "lead")
     question = {**ISSUE, "agentDid": agent, "pol": [*OPEN, *at_most("milestone", 9).pol]}
     envelope = await approved(plane, lead, **question)
@@ -157,7 +163,9 @@ async def test_an_approval_is_for_them_and_shows_them(plane: Plane, agent: str) 
     assert plane.payload(answer["chain"][0])["pol"][-2:] == question["pol"]
 
 
-async def test_a_question_without_them_is_bound_as_before(plane: Plane, agent: str) -> None:
+async def test_a_question_without_constraints_has_an_unchanged_fingerprint(
+    plane: Plane, agent: str
+) -> None:
     envelope = await asked(plane, **ISSUE, agentDid=agent)
     view = await seen(plane, envelope)
     assert not {"pol", "constraints"} & set(view)
@@ -179,7 +187,7 @@ async def test_a_question_without_them_is_bound_as_before(plane: Plane, agent: s
     assert action_hash(bound | {"pol": OPEN}) == action_hash(bound)
 
 
-async def test_a_receiver_of_webhooks_is_told(plane: Plane, agent: str) -> None:
+async def test_the_queue_shows_the_constraints_in_words(plane: Plane, agent: str) -> None:
     envelope = await asked(plane, **ISSUE, agentDid=agent, pol=OPEN)
     queue = await plane.client.get(
         "/v1/approvals", headers=await operator(plane, "lead"), params={"state": "pending"}

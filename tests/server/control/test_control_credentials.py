@@ -49,7 +49,7 @@ async def test_a_wrong_api_key_is_refused(standing: Plane, header: str) -> None:
     assert secret not in reply.text
 
 
-async def test_a_missing_api_key_says_what_to_send(standing: Plane) -> None:
+async def test_a_missing_api_key_is_reported_with_the_header_to_send(standing: Plane) -> None:
     del standing.client.headers["authorization"]
     reply = await standing.ask()
     standing.client.headers["authorization"] = f"Bearer {standing.key}"
@@ -57,7 +57,7 @@ async def test_a_missing_api_key_says_what_to_send(standing: Plane) -> None:
     assert "Authorization: Bearer nomos_" in reply.json()["error"]
 
 
-async def test_the_question_is_not_looked_at_before_the_caller_is_known(standing: Plane) -> None:
+async def test_the_question_is_not_parsed_before_authentication(standing: Plane) -> None:
     reply = await standing.ask({"authorization": "Bearer nobody"}, command="nonsense")
     assert reply.status_code == 401
 
@@ -89,7 +89,7 @@ class Keys:
         return tuple(key for key in self.keys if key.app == app)
 
 
-async def test_an_unknown_app_costs_as_much_as_a_wrong_secret(
+async def test_an_unknown_app_takes_as_long_as_a_wrong_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same look-up, one hash, one comparison, and the same words."""
@@ -122,7 +122,7 @@ async def test_each_of_an_app_s_keys_works_in_its_own_role() -> None:
     assert await credentials.authenticate(keys, sent, ROLES) == first.key
 
 
-def test_a_key_is_not_shown_by_what_carries_it() -> None:
+def test_a_key_is_not_in_the_repr_of_its_objects() -> None:
     issued = credentials.issue("a", "agent", "default", 1)
     secret = issued.text.reveal().rsplit("_", 1)[1]
     assert secret not in repr(issued)
@@ -142,7 +142,7 @@ def test_an_unknown_role_is_refused() -> None:
 
 
 @pytest.mark.parametrize("role", ["agent", "auditor"])
-def test_only_an_operator_answers_for_roles(role: Role) -> None:
+def test_only_an_operator_covers_roles(role: Role) -> None:
     with pytest.raises(ConfigurationError, match="only an operator covers roles"):
         credentials.issue("a", role, "default", 1, covers=("lead",))
     assert credentials.issue("a", "operator", "default", 1, covers=("lead",)).key.covers == (

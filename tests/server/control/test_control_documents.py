@@ -34,14 +34,14 @@ async def test_every_route_is_documented_and_no_other(standing: Plane) -> None:
     assert documented == {(route.method, route.path) for route in DOCUMENTED}
 
 
-async def test_nothing_is_served_beside_the_table(standing: Plane) -> None:
+async def test_only_routes_of_the_table_are_served(standing: Plane) -> None:
     edge: Any = standing.system.control
     served = {(method, route.path) for route in edge.app.routes for method in route.methods}
     document = {("GET", "/openapi.json"), ("HEAD", "/openapi.json")}
     assert served - document == {(route.method, route.path) for route in ROUTES}
 
 
-async def test_every_reply_that_a_route_gives_is_documented(standing: Plane) -> None:
+async def test_every_reply_of_a_route_is_documented(standing: Plane) -> None:
     paths = (await document(standing))["paths"]
     for route in DOCUMENTED:
         operation = paths[route.path][route.method.lower()]
@@ -77,7 +77,7 @@ async def test_every_parameter_in_a_path_is_documented(standing: Plane) -> None:
         assert all(each["required"] for each in parameters if each["in"] == "path")
 
 
-async def test_references_lead_somewhere(standing: Plane) -> None:
+async def test_references_resolve(standing: Plane) -> None:
     schema = await document(standing)
 
     def references(node: object) -> set[str]:
@@ -126,7 +126,7 @@ async def test_health_needs_no_key(standing: Plane) -> None:
         assert (reply.status_code, reply.json()) == (200, {"status": status})
 
 
-async def test_anyone_may_know_who_signs_here(standing: Plane) -> None:
+async def test_the_issuers_are_public(standing: Plane) -> None:
     reply = await standing.client.get("/.well-known/nomos", headers={"authorization": ""})
     known = reply.json()
     assert WellKnown.model_validate(known)

@@ -51,7 +51,7 @@ def unavailable(reply: Any) -> None:
 
 @pytest.mark.parametrize("request_type", [Delegate, Invoke])
 @pytest.mark.parametrize("how", ["dies_at", "refuses"])
-async def test_without_a_signature_nothing_is_decided(
+async def test_without_a_signature_no_allow_is_stored(
     tmp_path: Path,
     signer: AsyncSigner,
     open_plane: OpenPlane,
@@ -84,7 +84,7 @@ async def test_a_deny_needs_no_signature(
 
 
 @pytest.mark.parametrize("request_type", [Delegate, Invoke])
-async def test_without_a_signature_no_approval_is_used(
+async def test_without_a_signature_no_approval_is_consumed(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, request_type: type[Request]
 ) -> None:
     failing = Failing(signer)
@@ -129,7 +129,7 @@ async def test_a_full_database_is_unavailable_and_keeps_nothing(plane: Plane, ag
     assert (await plane.ask(key, agentDid=agent)).json()["decision"] == "allow"
 
 
-async def test_a_locked_database_is_unavailable_and_soon_over(
+async def test_a_locked_database_is_unavailable_and_recovers(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
@@ -143,7 +143,7 @@ async def test_a_locked_database_is_unavailable_and_soon_over(
         assert (await plane.ask()).json()["decision"] == "allow"
 
 
-async def test_a_failing_look_up_of_the_key_is_unavailable(
+async def test_a_failed_lookup_of_the_key_is_unavailable(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await plane.system.store.close()
@@ -164,7 +164,7 @@ async def test_readiness_needs_the_signer(
         unavailable(await plane.client.get("/readyz"))
 
 
-async def test_a_bug_of_ours_is_an_error_like_any_other(
+async def test_an_unexpected_exception_is_a_500_without_details(
     plane: Plane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(*args: object, **kwargs: object) -> None:
@@ -207,7 +207,7 @@ async def test_no_log_holds_a_secret(
         assert secret not in caplog.text
 
 
-async def test_a_client_that_leaves_in_the_middle_is_no_failure(
+async def test_a_client_that_disconnects_is_no_failure(
     plane: Plane, caplog: pytest.LogCaptureFixture
 ) -> None:
     sent: list[Any] = []

@@ -123,13 +123,13 @@ async def test_a_key_is_kept_for_a_day(plane: Plane) -> None:
     assert (await plane.ask(KEY, **denied)).json()["receiptId"] == second["receiptId"]
 
 
-async def test_twenty_at_the_same_time_are_one_decision(plane: Plane, agent: str) -> None:
+async def test_twenty_concurrent_requests_are_one_decision(plane: Plane, agent: str) -> None:
     replies = await asyncio.gather(*(plane.ask(KEY, agentDid=agent) for _ in range(20)))
     assert len({reply.json()["chain"][0] for reply in replies}) == 1
     assert len(await plane.receipts()) == 1
 
 
-async def test_of_several_replicas_one_decides(
+async def test_one_of_several_replicas_decides(
     plane: Plane, agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the turns that one process takes, the database still lets one answer be kept."""
@@ -139,7 +139,7 @@ async def test_of_several_replicas_one_decides(
     assert len(await plane.receipts()) == 1
 
 
-async def test_of_two_bodies_at_the_same_time_one_wins(plane: Plane) -> None:
+async def test_one_of_several_concurrent_bodies_is_accepted(plane: Plane) -> None:
     replies = await asyncio.gather(*(plane.ask(KEY, ttlSeconds=n) for n in range(60, 70)))
     assert sorted(reply.status_code for reply in replies) == [200] + [409] * 9
     assert len(await plane.receipts()) == 1

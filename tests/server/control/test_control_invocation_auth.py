@@ -94,7 +94,7 @@ async def test_an_invocation_works_once(plane: Plane, child: ChainAgent) -> None
     refused(await send(plane, token), "replayed")
 
 
-async def test_what_is_used_here_counts_for_the_app(plane: Plane, child: ChainAgent) -> None:
+async def test_used_nonces_count_for_the_app(plane: Plane, child: ChainAgent) -> None:
     """Otherwise an app with many children could fill what all apps share."""
     assert (await child.ask(LIST)).json()["decision"] == "allow"
     issuer = plane.system.issuer_did
@@ -111,7 +111,7 @@ async def test_another_agent_may_use_the_same_nonce(root: ChainAgent, child: Cha
 
 
 @pytest.mark.parametrize("whose", ["the PDP", "the agent itself"])
-async def test_an_invocation_for_another_service_is_of_no_use_here(
+async def test_an_invocation_for_another_audience_is_refused(
     plane: Plane, child: ChainAgent, whose: str
 ) -> None:
     audience = plane.system.pdp_did if whose == "the PDP" else child.did
@@ -151,7 +151,7 @@ async def test_the_command_and_the_arguments_must_be_those_signed(
     denied(reply, "resource_mismatch")
 
 
-async def test_what_is_signed_may_be_written_otherwise_in_json(
+async def test_another_json_spelling_of_an_integer_is_refused(
     plane: Plane, child: ChainAgent
 ) -> None:
     token = await child.sign(LIST, {"resource": dict(REPO), "per_page": 9})
@@ -163,12 +163,12 @@ async def test_what_is_signed_may_be_written_otherwise_in_json(
     assert "per_page" in reply.json()["error"]
 
 
-async def test_nobody_asks_for_another_agent(root: ChainAgent, child: ChainAgent) -> None:
+async def test_an_agent_cannot_ask_for_another_agent(root: ChainAgent, child: ChainAgent) -> None:
     assert (await child.ask(LIST, agentDid=child.did)).json()["decision"] == "allow"
     denied(await child.ask(LIST, agentDid=root.did), "audience_mismatch")
 
 
-async def test_the_chain_in_the_question_is_the_one_it_was_signed_on(
+async def test_the_chain_in_the_question_must_be_the_invocations(
     root: ChainAgent, child: ChainAgent
 ) -> None:
     same = list(child.chain)
@@ -183,7 +183,7 @@ async def test_the_grant_is_the_child_s_own(plane: Plane, child: ChainAgent) -> 
     assert plane.payload(answer["chain"][0])["aud"] == child.did
 
 
-async def test_an_invocation_is_good_between_its_times_and_no_longer(
+async def test_an_invocation_is_valid_between_its_times_only(
     plane: Plane, child: ChainAgent
 ) -> None:
     """A caller signs from a minute ago on, and learns the time here from replies (`serverTime`)."""
@@ -195,16 +195,16 @@ async def test_an_invocation_is_good_between_its_times_and_no_longer(
     assert "60 seconds" in refused(long, "malformed_ucan")
 
 
-async def test_a_delegation_is_no_invocation(plane: Plane, child: ChainAgent) -> None:
+async def test_a_delegation_is_refused_as_an_invocation(plane: Plane, child: ChainAgent) -> None:
     refused(await send(plane, child.chain[-1]), "malformed_ucan")
 
 
 @pytest.mark.parametrize("token", ["a.b.c", "a.b", "..", "eyJ.e30.x y", "x." * 300_000])
-async def test_a_token_that_is_none_is_refused(plane: Plane, token: str) -> None:
+async def test_text_that_is_no_token_is_refused(plane: Plane, token: str) -> None:
     refused(await send(plane, token), "malformed_ucan")
 
 
-async def test_two_tokens_are_none(plane: Plane, child: ChainAgent) -> None:
+async def test_two_tokens_are_refused(plane: Plane, child: ChainAgent) -> None:
     token = await child.sign(LIST, {"resource": dict(REPO)})
     reply = await plane.client.post(
         "/v1/authorize",
@@ -219,7 +219,7 @@ async def test_the_app_of_the_chain_must_be_able_to_act(plane: Plane, child: Cha
     refused(await child.ask(LIST), "app_disabled", 403)
 
 
-async def test_a_question_counts_for_the_app(plane: Plane, signer: AsyncSigner) -> None:
+async def test_a_question_counts_in_the_apps_rate(plane: Plane, signer: AsyncSigner) -> None:
     plane.client.headers["authorization"] = f"Bearer {plane.key}"
     root = await root_of(plane, signer, await new_did(signer), "/github/repo/read")
     child = await root.fork(await new_did(signer))
@@ -227,7 +227,7 @@ async def test_a_question_counts_for_the_app(plane: Plane, signer: AsyncSigner) 
     assert answer["explanation"]["policies"] == ["slowly"]
 
 
-async def test_faulty_chains_do_not_count_for_the_app_and_fill_no_record(
+async def test_faulty_chains_do_not_count_in_the_rate_and_their_records_are_bounded(
     plane: Plane, child: ChainAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delegation_lookup, "MAX_FAULTS", 3)
@@ -261,7 +261,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("answer", [None, Refused(code="internal", message="?")])
-async def test_what_cannot_be_verified_is_neither_allowed_nor_denied(
+async def test_a_failed_verification_is_unavailable(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, answer: Refused | None
 ) -> None:
     broken = Broken(signer)
@@ -301,7 +301,7 @@ async def test_an_agent_sees_its_own_approvals_and_no_others(
     assert (await root.request("GET", path)).json()["state"] == "approved"
 
 
-async def test_an_agent_sees_its_own_receipts_and_the_one_it_began_with(
+async def test_an_agent_sees_its_receipts_and_the_one_of_its_root(
     plane: Plane, root: ChainAgent, child: ChainAgent, signer: AsyncSigner
 ) -> None:
     own = (await child.ask(LIST)).json()["receiptId"]
@@ -342,7 +342,7 @@ async def test_a_request_is_signed_with_its_method_path_and_body(
     refused(beneath, "resource_mismatch")
 
 
-async def test_a_request_on_a_faulty_chain_says_what_is_wrong(
+async def test_a_request_on_a_faulty_chain_has_the_faults_code(
     plane: Plane, child: ChainAgent, signer: AsyncSigner
 ) -> None:
     path = f"/v1/receipts/{child.root['meta']['receipt_id']}"
@@ -359,9 +359,7 @@ async def test_a_request_on_a_faulty_chain_says_what_is_wrong(
     assert all(row.kind != "call" for row in await plane.receipts())
 
 
-async def test_routes_that_are_not_for_agents_take_no_invocation(
-    plane: Plane, child: ChainAgent
-) -> None:
+async def test_routes_for_other_roles_refuse_invocations(plane: Plane, child: ChainAgent) -> None:
     open_to = {(route.method, route.path) for route in ROUTES if route.holder is not None}
     assert open_to == {
         ("POST", "/v1/authorize"),

@@ -38,9 +38,7 @@ async def _known(plane: Plane, path: str) -> Any:
     return reply.json()
 
 
-async def test_anyone_sees_the_keys_and_can_follow_them(
-    plane: Plane, link: SignerConnection
-) -> None:
+async def test_the_key_log_is_public_and_verifiable(plane: Plane, link: SignerConnection) -> None:
     first = plane.system.issuer_did
     before = await _known(plane, "/v1/keys")
     assert [key["did"] for key in before["keys"]] == [first]
@@ -56,7 +54,7 @@ async def test_anyone_sees_the_keys_and_can_follow_them(
     assert shown["serverTime"] == "2027-01-15T08:00:00.000Z"
 
 
-async def test_the_states_of_the_keys(plane: Plane) -> None:
+async def test_keys_are_active_retiring_or_revoked(plane: Plane) -> None:
     old = plane.system.issuer_did
     rotated = await _rotate(plane)
     new = plane.system.issuer_did
@@ -74,7 +72,7 @@ async def test_the_states_of_the_keys(plane: Plane) -> None:
     assert known["keys"] == rotated["keys"]
 
 
-async def test_the_old_key_is_revoked_if_so_asked(
+async def test_the_old_key_is_revoked_on_request(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[str] = []
@@ -93,7 +91,7 @@ async def test_the_old_key_is_revoked_if_so_asked(
     assert feed["issuer"] == plane.system.issuer_did
 
 
-async def test_a_retiring_key_is_revoked_as_anything_is(plane: Plane) -> None:
+async def test_a_retiring_key_can_be_revoked(plane: Plane) -> None:
     old = plane.system.issuer_did
     headers = await plane.another("operator")
     refused = await plane.client.post("/v1/revocations", json={"id": old}, headers=headers)
@@ -120,7 +118,7 @@ async def test_only_an_operator_may_rotate(standing: Plane, role: Role | None, s
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b'{"revokeOld":"yes"}', b'{"revokeOld":null}', b'{"revoke_old":true}']
 )
-async def test_a_question_that_is_wrong_rotates_nothing(standing: Plane, body: bytes) -> None:
+async def test_an_invalid_request_rotates_nothing(standing: Plane, body: bytes) -> None:
     before = standing.system.issuer_did
     headers = await standing.another("operator")
     reply = await standing.client.post(ROTATE, content=body, headers=headers)
@@ -128,7 +126,7 @@ async def test_a_question_that_is_wrong_rotates_nothing(standing: Plane, body: b
     assert standing.system.issuer_did == before
 
 
-async def test_grants_before_and_after_are_by_their_keys(plane: Plane) -> None:
+async def test_grants_before_and_after_a_rotation_are_valid(plane: Plane) -> None:
     old = plane.system.issuer_did
     before = (await plane.ask()).json()
     await _rotate(plane)
@@ -140,7 +138,7 @@ async def test_grants_before_and_after_are_by_their_keys(plane: Plane) -> None:
         assert plane.payload(grant["ucan"])["sub"] == issuer
 
 
-async def test_a_signer_that_does_not_sign_leaves_the_old_key(
+async def test_a_failed_signature_keeps_the_old_key(
     plane: Plane, signer: AsyncSigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = signer.ask
@@ -161,9 +159,7 @@ async def test_a_signer_that_does_not_sign_leaves_the_old_key(
     assert plane.system.issuer_did != old
 
 
-async def test_a_key_log_that_is_full_says_so(
-    plane: Plane, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_key_log_is_reported(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nomos.server.signing.issuers.MAX_KEYS", 1)
     headers = await plane.another("operator")
     reply = await plane.client.post(ROTATE, json={}, headers=headers)

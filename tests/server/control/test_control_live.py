@@ -79,7 +79,7 @@ def client(told: dict[str, Any]) -> httpx.Client:
     )
 
 
-async def test_a_receipt_outlives_a_process_that_is_killed_right_after_the_answer(
+async def test_a_receipt_survives_a_kill_right_after_the_reply(
     tmp_path: Path,
 ) -> None:
     with running(tmp_path / "data") as (process, told), client(told) as control:
@@ -92,7 +92,7 @@ async def test_a_receipt_outlives_a_process_that_is_killed_right_after_the_answe
     assert kept == {answer["receiptId"] for answer in answers}
 
 
-def test_every_answer_given_under_load_outlives_a_kill(tmp_path: Path) -> None:
+def test_every_reply_under_load_survives_a_kill(tmp_path: Path) -> None:
     """Killed in the midst of group commits: what was answered is kept, whatever else is."""
     answered: list[str] = []
 
@@ -123,7 +123,7 @@ def test_every_answer_given_under_load_outlives_a_kill(tmp_path: Path) -> None:
     assert set(answered) <= asyncio.run(kept())
 
 
-def test_a_server_that_is_told_to_stop_finishes_and_closes(tmp_path: Path) -> None:
+def test_a_server_closes_after_sigterm(tmp_path: Path) -> None:
     with running(tmp_path / "data") as (process, told), client(told) as control:
         assert control.get("/healthz").json() == {"status": "ok"}
         with httpx.Client(trust_env=False) as pdp:
@@ -160,12 +160,12 @@ def test_a_port_in_use_is_named() -> None:
 @pytest.mark.parametrize(
     ("host", "port"), [("203.0.113.1", 0), ("127.0.0.1", 70_000), ("no.such.host.invalid", 0)]
 )
-def test_a_place_that_cannot_be_listened_on(host: str, port: int) -> None:
+def test_an_unusable_address_is_reported(host: str, port: int) -> None:
     with pytest.raises(ConfigurationError, match=rf"cannot listen on {host}:{port}"):
         bind(host, port)
 
 
-async def test_serving_in_this_loop_stops_when_told(
+async def test_serving_in_the_callers_loop_stops_at_its_event(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
@@ -186,7 +186,7 @@ async def test_serving_in_this_loop_stops_when_told(
             socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
 
 
-async def test_serving_that_is_cancelled_lets_go_of_its_ports(
+async def test_cancelled_serving_releases_its_ports(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     async with open_plane(tmp_path / "data", signer) as plane:

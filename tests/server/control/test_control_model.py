@@ -289,7 +289,7 @@ async def _left(opening: Any) -> None:
     await opening.__aexit__(None, None, None)
 
 
-def test_nothing_is_allowed_that_the_model_forbids(driver: Driver) -> None:
+def test_no_allow_contradicts_the_model(driver: Driver) -> None:
     run_state_machine_as_test(
         cast("type[Approvals]", lambda: Approvals(driver)),
         settings=settings(

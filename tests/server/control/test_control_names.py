@@ -41,9 +41,7 @@ async def key(signer: AsyncSigner) -> str:
     return answer.key
 
 
-async def test_an_agent_belongs_to_the_app_that_asked_for_it_first(
-    plane: Plane, agent: str
-) -> None:
+async def test_an_agent_belongs_to_the_first_app_that_names_it(plane: Plane, agent: str) -> None:
     other = await plane.another()
     assert (await plane.ask(agentDid=agent)).json()["decision"] == "allow"
     rows = len(await plane.receipts())
@@ -58,7 +56,7 @@ async def test_an_agent_belongs_to_the_app_that_asked_for_it_first(
     assert await plane.system.store.apps.agent_app(DEFAULT, agent) == plane.app
 
 
-async def test_the_key_that_the_server_keeps_for_an_app_is_no_other_apps(plane: Plane) -> None:
+async def test_an_apps_server_side_key_cannot_be_used_by_another_app(plane: Plane) -> None:
     receipt = (await plane.ask()).json()["receiptId"]
     record = await store_access.receipt(plane.system.store, DEFAULT, receipt)
     assert record is not None
@@ -66,7 +64,9 @@ async def test_the_key_that_the_server_keeps_for_an_app_is_no_other_apps(plane: 
     assert refused.status_code == 403
 
 
-async def test_two_apps_that_ask_for_one_agent_at_once(plane: Plane, signer: AsyncSigner) -> None:
+async def test_one_of_two_apps_gets_an_agent_named_concurrently(
+    plane: Plane, signer: AsyncSigner
+) -> None:
     apps = [await plane.another() for _ in range(4)]
     for _ in range(3):
         did = await key(signer)
@@ -74,7 +74,9 @@ async def test_two_apps_that_ask_for_one_agent_at_once(plane: Plane, signer: Asy
         assert sorted(reply.status_code for reply in replies) == [200, 403, 403, 403]
 
 
-async def test_an_app_that_the_server_makes_anew_keeps_its_agents(plane: Plane, agent: str) -> None:
+async def test_an_app_that_the_server_registers_again_keeps_its_agents(
+    plane: Plane, agent: str
+) -> None:
     await plane.ask(agentDid=agent)
     for name, succeeds, status in (
         ("tests", False, 403),
@@ -87,13 +89,13 @@ async def test_an_app_that_the_server_makes_anew_keeps_its_agents(plane: Plane, 
     assert (await plane.ask(agentDid=agent)).status_code == 403
 
 
-async def test_a_key_of_the_server_is_no_agent(plane: Plane) -> None:
+async def test_a_server_key_is_refused_as_an_agent(plane: Plane) -> None:
     for did in (plane.system.pdp_did, plane.system.issuer_did):
         reply = await plane.ask(agentDid=did)
         assert (reply.status_code, reply.json()["fields"]) == (400, ["agentDid"])
 
 
-async def test_a_family_is_named_by_its_app_and_the_label(plane: Plane, agent: str) -> None:
+async def test_a_swarm_is_named_by_its_app_and_label(plane: Plane, agent: str) -> None:
     listing = {"command": "/github/pr/list", "resource": REPO, "agentDid": agent}
     assert (await plane.ask(**listing)).json()["decision"] == "deny"
     answer = (await plane.ask(**listing, swarmId="crew")).json()
@@ -107,7 +109,7 @@ async def test_a_family_is_named_by_its_app_and_the_label(plane: Plane, agent: s
     assert str(found.detail["swarm"]).endswith("/crew")
 
 
-async def test_no_label_is_another_apps(plane: Plane) -> None:
+async def test_no_label_names_another_apps_swarm(plane: Plane) -> None:
     for label in (f"{plane.app}/crew", "app_1/crew", "/crew"):
         reply = await plane.ask(await plane.another(), swarmId=label)
         assert (reply.status_code, reply.json()["fields"]) == (400, ["swarmId"])

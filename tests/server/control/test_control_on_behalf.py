@@ -50,7 +50,7 @@ async def ask(way: str, who: ChainAgent, **more: Any) -> dict[str, Any]:
     return answer
 
 
-async def test_an_approval_is_for_the_agent_and_those_behind_it(
+async def test_an_approval_is_bound_to_the_agent_and_its_ancestors(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     root, child, grandchild = await agent_chain(plane, signer, 3, "/github/issue")
@@ -85,7 +85,7 @@ async def test_an_approval_is_for_the_agent_and_those_behind_it(
     assert {row.root for row in rows.values() if row.kind == "approval"} == {root.did}
 
 
-async def test_what_people_approved_is_good_at_the_pdp(
+async def test_an_approved_childs_call_is_accepted_by_the_pdp(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     _, child = await agent_chain(plane, signer, 2, "/github/issue")
@@ -108,7 +108,7 @@ async def test_what_people_approved_is_good_at_the_pdp(
     assert found.depth == 2
 
 
-async def test_one_branch_s_approval_is_not_another_s(
+async def test_an_approval_is_refused_on_another_chain(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     """The same agent, on a chain from somebody else, asks another question."""
@@ -124,7 +124,7 @@ async def test_one_branch_s_approval_is_not_another_s(
     assert child.did
 
 
-async def test_an_approval_is_of_no_use_once_a_link_is_revoked(
+async def test_an_approval_is_refused_after_a_link_is_revoked(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
     _, child = await agent_chain(plane, signer, 2, "/github/issue")
@@ -135,7 +135,7 @@ async def test_an_approval_is_of_no_use_once_a_link_is_revoked(
     assert (answer["decision"], answer["reason"]) == ("deny", "revoked")
 
 
-async def test_an_agent_that_acts_for_itself_is_shown_as_that(
+async def test_a_root_agent_has_no_ancestors_in_the_approval(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     policy = POLICY.replace("principal.delegationDepth > 0", "true")

@@ -64,7 +64,7 @@ async def status(plane: Plane, who: Who, envelope: str) -> int:
     return (await decide(plane, who, envelope)).status_code
 
 
-async def test_a_line_of_accounts_is_one_person_however_often_keys_are_rotated(
+async def test_key_rotation_does_not_split_a_line_of_accounts(
     plane: Plane,
 ) -> None:
     root = await operator(plane, "*")
@@ -79,7 +79,7 @@ async def test_a_line_of_accounts_is_one_person_however_often_keys_are_rotated(
         assert await status(plane, await operator(plane, "lead"), envelope) == 200
 
 
-async def test_a_one_time_link_does_not_make_another_person(plane: Plane) -> None:
+async def test_a_sign_in_link_does_not_confirm_an_account(plane: Plane) -> None:
     olga = await operator(plane, "lead")
     paul = await taken(plane, await made(plane, olga, "operator", "lead"))
     link = await plane.client.post("/v1/login-links", headers=paul)
@@ -102,7 +102,7 @@ async def seen_by(plane: Plane, who: Who, envelope: str) -> dict[str, Any]:
     return view
 
 
-async def test_who_is_outside_of_the_line_confirms_and_nobody_else(plane: Plane) -> None:
+async def test_only_an_operator_outside_of_the_line_confirms(plane: Plane) -> None:
     root, other = await operator(plane, "*"), await operator(plane, "lead")
     weak = await operator(plane, "security")
     olga = await taken(plane, await made(plane, root, "operator", "lead"))
@@ -131,7 +131,7 @@ async def test_who_is_outside_of_the_line_confirms_and_nobody_else(plane: Plane)
     assert [(row.actor, row.app) for row in rows] == [(other["x-app"], olga["x-app"])]
 
 
-async def test_an_account_with_a_key_that_its_maker_saw_is_not_confirmed(plane: Plane) -> None:
+async def test_an_account_with_a_key_seen_by_its_owner_cannot_be_confirmed(plane: Plane) -> None:
     olga, other = await operator(plane, "lead"), await operator(plane, "lead")
     paul = await made(plane, olga, "operator", "lead")
     refused = await act(plane, other, paul["x-app"], "confirm")
@@ -142,7 +142,7 @@ async def test_an_account_with_a_key_that_its_maker_saw_is_not_confirmed(plane: 
     assert (await act(plane, other, paul["x-app"], "confirm")).status_code == 400
 
 
-async def test_a_confirmed_account_is_taken_over_by_nobody(plane: Plane) -> None:
+async def test_a_confirmed_account_cannot_be_taken_over(plane: Plane) -> None:
     olga, other = await operator(plane, "*"), await operator(plane, "*")
     paul = await taken(plane, await made(plane, olga, "operator", "lead"))
     assert (await act(plane, other, paul["x-app"], "confirm")).status_code == 200
@@ -154,7 +154,7 @@ async def test_a_confirmed_account_is_taken_over_by_nobody(plane: Plane) -> None
 
 
 @pytest.mark.parametrize("role", ["agent", "auditor"])
-async def test_only_accounts_of_people_are_confirmed(plane: Plane, role: str) -> None:
+async def test_only_operator_accounts_are_confirmed(plane: Plane, role: str) -> None:
     root, other = await operator(plane, "*"), await operator(plane, "*")
     app = await made(plane, root, role)
     assert (await act(plane, other, app["x-app"], "confirm")).status_code == 403
@@ -164,7 +164,7 @@ async def test_only_accounts_of_people_are_confirmed(plane: Plane, role: str) ->
     assert (await act(plane, other, gone["x-app"], "confirm")).status_code == 400
 
 
-async def test_an_app_that_the_server_made_is_taken_by_no_operator_of_some_roles(
+async def test_a_servers_app_is_taken_over_only_by_an_operator_who_covers_all(
     plane: Plane,
 ) -> None:
     olga, weak = await operator(plane, "lead", "security"), await operator(plane)
@@ -177,7 +177,7 @@ async def test_an_app_that_the_server_made_is_taken_by_no_operator_of_some_roles
     assert (await act(plane, root, ident, "rotate")).json()["owner"] == root["x-app"]
 
 
-async def test_who_takes_over_an_app_has_approved_nothing_of_it(plane: Plane) -> None:
+async def test_taking_over_an_app_cancels_the_own_approvals_of_it(plane: Plane) -> None:
     """An approval of before is their own, as soon as the app is."""
     root, other = await operator(plane, "*"), await operator(plane, "*")
     envelope = await asked(plane, **ISSUE)
@@ -191,7 +191,7 @@ async def test_who_takes_over_an_app_has_approved_nothing_of_it(plane: Plane) ->
     assert await status(plane, other, again) == 200
 
 
-async def test_an_account_of_a_disabled_maker_is_still_the_makers(plane: Plane) -> None:
+async def test_an_account_of_a_disabled_owner_still_counts_as_the_owner(plane: Plane) -> None:
     root = await operator(plane, "*")
     olga = await operator(plane, "lead")
     paul = await taken(plane, await made(plane, olga, "operator", "lead"))
@@ -200,7 +200,7 @@ async def test_an_account_of_a_disabled_maker_is_still_the_makers(plane: Plane) 
     assert await status(plane, paul, await asks(plane, bot)) == 403
 
 
-async def test_several_accounts_of_one_person_do_not_answer_for_one_another(plane: Plane) -> None:
+async def test_accounts_of_one_person_cannot_approve_for_each_other(plane: Plane) -> None:
     """Neither the one who asks, nor one that it made for a role that it does not use."""
     both = await operator(plane, "lead", "security")
     lead = await taken(plane, await made(plane, both, "operator", "lead"))
@@ -212,7 +212,7 @@ async def test_several_accounts_of_one_person_do_not_answer_for_one_another(plan
     assert (await seen_by(plane, both, reply["approvalEnvelopeId"]))["approvedRoles"] == []
 
 
-async def test_a_line_has_an_end(plane: Plane) -> None:
+async def test_the_length_of_a_line_is_bounded(plane: Plane) -> None:
     who = await operator(plane, "lead")
     for _ in range(MAX_LINE - 1):
         who = await made(plane, who, "operator", "lead")
@@ -223,7 +223,7 @@ async def test_a_line_has_an_end(plane: Plane) -> None:
     await made(plane, who, "agent")
 
 
-async def test_the_last_way_in_stays(plane: Plane) -> None:
+async def test_the_last_operator_who_covers_all_cannot_be_disabled(plane: Plane) -> None:
     one, two = await operator(plane, "*"), await operator(plane, "*")
     weak = await operator(plane, "lead")
 
@@ -242,7 +242,7 @@ async def test_the_last_way_in_stays(plane: Plane) -> None:
     assert (await plane.client.get("/v1/apps", headers=again)).status_code == 200
 
 
-async def test_two_who_disable_each_other_at_once_leave_one(plane: Plane) -> None:
+async def test_two_operators_who_disable_each_other_leave_one(plane: Plane) -> None:
     import asyncio
 
     pair = [await operator(plane, "*") for _ in range(2)]
@@ -256,14 +256,14 @@ async def test_two_who_disable_each_other_at_once_leave_one(plane: Plane) -> Non
     assert len(left) == 1
 
 
-async def test_a_question_is_not_seen_differently_by_its_own_app(plane: Plane) -> None:
+async def test_a_question_looks_the_same_to_its_own_app(plane: Plane) -> None:
     envelope = await asked(plane, **ISSUE)
     mine = await seen(plane, envelope)
     theirs = await seen_by(plane, await operator(plane, "*"), envelope)
     assert mine["version"] == theirs["version"]
 
 
-async def test_what_was_registered_before_the_confirmation_counts_as_both(plane: Plane) -> None:
+async def test_an_account_registered_before_the_confirmation_counts_as_both(plane: Plane) -> None:
     """Its maker's maker had that key as well, and could have registered it."""
     olga, other = await operator(plane, "lead"), await operator(plane, "lead")
     paul = await made(plane, olga, "operator", "lead")

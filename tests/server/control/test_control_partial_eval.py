@@ -58,7 +58,7 @@ EXACT: Final = KnownCall(LIST, {("args", "n"): 1}, {"n": 1})
         ("nonsense", None),
     ],
 )
-def test_a_statement_is_judged_by_what_is_certain(statement: Any, *, found: bool | None) -> None:
+def test_a_statement_is_evaluated_on_known_values(statement: Any, *, found: bool | None) -> None:
     assert holds(statement, CALL) is found
 
 
@@ -73,7 +73,7 @@ def test_a_statement_is_judged_by_what_is_certain(statement: Any, *, found: bool
         (["==", ".args.m", 2], False),
     ],
 )
-def test_exact_arguments_are_certain_as_a_whole(statement: Any, *, found: bool | None) -> None:
+def test_exact_arguments_are_fully_known(statement: Any, *, found: bool | None) -> None:
     assert holds(statement, EXACT) is found
 
 
@@ -90,14 +90,14 @@ def asked(command: str, resource: Resource, args: Any = None) -> CanonicalReques
     return CanonicalRequest(command, provider, spec, resource, args, 300, None, None, None)
 
 
-def test_a_path_is_not_certain_for_it_covers_what_lies_beneath() -> None:
+def test_a_path_is_unknown_since_it_covers_its_descendants() -> None:
     notes = {"provider": "filesystem", "path": "notes"}
     of = known(asked("/filesystem/file/read", notes), "/filesystem/file/read")
     assert holds(["==", ".resource.path", "notes/a.txt"], of) is None
     assert holds(["==", ".resource.provider", "github"], of) is False
 
 
-def test_what_changes_something_is_bound_to_all_its_arguments() -> None:
+def test_a_write_is_bound_to_all_its_arguments() -> None:
     create = asked("/github/issue/create", dict(REPO), {"title": "x"})
     assert holds(["==", ".args.body", "y"], known(create, create.command)) is False
     unbound = asked("/github/issue/create", dict(REPO))
@@ -151,7 +151,7 @@ CALLS: Final[list[dict[str, Any]]] = [
 
 
 @given(some.lists(STATEMENTS, max_size=3), some.sampled_from([None, {}, {"state": "open"}]))
-def test_only_what_no_call_could_fulfil_is_contradicted(pol: list[Any], args: Any) -> None:
+def test_only_unsatisfiable_statements_are_contradicted(pol: list[Any], args: Any) -> None:
     of = known(asked(LIST, dict(REPO), args), LIST)
     possible = [
         call for call in CALLS if all(call["args"].get(n) == v for n, v in (args or {}).items())
@@ -163,7 +163,7 @@ def test_only_what_no_call_could_fulfil_is_contradicted(pol: list[Any], args: An
 
 
 @given(some.lists(some.lists(STATEMENTS, max_size=4), max_size=4))
-def test_merged_policies_hold_where_all_of_them_hold(policies: list[list[Any]]) -> None:
+def test_merged_statements_hold_where_all_of_them_hold(policies: list[list[Any]]) -> None:
     found = merged(policies)
     assert merged([found]) == found
     for call in CALLS:
@@ -280,7 +280,7 @@ async def possible(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(plan=plans())
-async def test_what_is_granted_on_a_chain_lies_within_it(
+async def test_a_grant_on_a_chain_is_within_the_chain(
     anyones: Plane, signer: AsyncSigner, plan: Plan
 ) -> None:
     wide = {} if plan.start == LIST else {"resource": RESOURCES[1]}
@@ -306,6 +306,6 @@ async def test_what_is_granted_on_a_chain_lies_within_it(
     assert leaf["exp"] <= holder.leaf["exp"] and leaf["nbf"] >= holder.leaf["nbf"]
 
 
-def test_the_law_was_put_to_grants_and_to_refusals() -> None:
+def test_the_property_covered_grants_and_denials() -> None:
     """Without enough of both it would have shown nothing."""
     assert not seen or len(seen) / 8 < sum(seen) < len(seen) * 7 / 8

@@ -175,12 +175,14 @@ ROWS: Final[dict[tuple[str, str], tuple[Any, frozenset[str]]]] = {
 }
 
 
-def test_every_row_of_the_table_is_tried() -> None:
+def test_every_row_of_the_table_is_tested() -> None:
     assert set(ROWS) == set(TABLE)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
-async def test_who_may_do_it(world: World, row: tuple[str, str]) -> None:
+async def test_the_permission_table_holds_for_every_kind_of_operator(
+    world: World, row: tuple[str, str]
+) -> None:
     work, allowed = ROWS[row]
     found = {name: await work(world, world.people[name]) for name in WHO}
     assert {name for name, status in found.items() if status == 200} == allowed, found
@@ -205,7 +207,7 @@ async def test_an_operator_acts_on_their_own_account(world: World) -> None:
         assert await world.post(who, "/v1/apps", {"name": "x", "role": "agent"}) == 403
 
 
-async def test_an_operator_who_covers_nothing_revokes_what_is_of_their_own_apps(
+async def test_an_operator_who_covers_no_role_revokes_only_for_own_apps(
     world: World,
 ) -> None:
     nothing, plane = world.people["nothing"], world.plane
@@ -231,7 +233,7 @@ async def test_a_service_is_revoked_once_it_is_removed(world: World) -> None:
     assert acts[:3] == ["revoke", "remove_service", "register_service"]
 
 
-async def test_the_pdp_answers_on(world: World) -> None:
+async def test_the_pdp_still_works(world: World) -> None:
     refused = await world.plane.client.post(
         "/v1/revocations", json={"id": world.plane.system.pdp_did}, headers=world.people["root"]
     )
@@ -239,7 +241,7 @@ async def test_the_pdp_answers_on(world: World) -> None:
     assert await world.plane.system.store.revoked([world.plane.system.pdp_did]) == frozenset()
 
 
-def test_what_is_in_no_row_is_refused() -> None:
+def test_an_act_without_a_row_is_refused() -> None:
     key = ApiKey("app_1", DEFAULT, "operator", "", covers=("*",))
     with pytest.raises(ControlError):
         permissions.check(key, "confirm", PermissionTarget("policies", "x"))

@@ -94,7 +94,7 @@ async def test_a_version_is_put_activated_and_decides_at_once(operator: Operator
     assert (receipt.kind, receipt.bundle) == ("decision", kept["hash"])
 
 
-async def test_facts_travel_with_their_version(operator: Operator) -> None:
+async def test_facts_belong_to_their_version(operator: Operator) -> None:
     kept = await operator.put(FACTS)
     await operator.activate(kept["version"])
     assert await operator.decision() == ("deny", [])
@@ -122,7 +122,7 @@ async def test_the_pdp_decides_by_the_same_version(operator: Operator) -> None:
         assert (refused.status_code, refused.json()["error_code"]) == (403, "policy_denied")
 
 
-async def test_going_back_and_back_again(operator: Operator) -> None:
+async def test_a_second_rollback_returns_to_the_first(operator: Operator) -> None:
     nothing_before = await operator.post("/rollback")
     assert nothing_before.status_code == 404
     assert "no version was active before version 1" in nothing_before.json()["error"]
@@ -133,7 +133,7 @@ async def test_going_back_and_back_again(operator: Operator) -> None:
         assert (await operator.decision())[0] == decision
 
 
-async def test_of_two_operators_who_go_back_from_one_version_the_second_undoes_nothing(
+async def test_the_second_of_two_rollbacks_of_one_version_is_refused(
     operator: Operator,
 ) -> None:
     await operator.activate((await operator.put(NOTHING))["version"])
@@ -145,7 +145,7 @@ async def test_of_two_operators_who_go_back_from_one_version_the_second_undoes_n
     assert (await operator.decision())[0] == "allow"
 
 
-async def test_every_act_is_on_record_with_who_did_it(operator: Operator) -> None:
+async def test_every_act_is_recorded_with_its_operator(operator: Operator) -> None:
     kept = await operator.put(ALL)
     await operator.put(ALL)
     await operator.activate(2)
@@ -208,7 +208,7 @@ async def test_an_invalid_bundle_is_refused_with_every_problem_and_its_place(
     assert len((await operator.get()).json()["policies"]) == 1
 
 
-async def test_of_many_problems_the_first_are_told(operator: Operator) -> None:
+async def test_only_the_first_problems_are_listed(operator: Operator) -> None:
     bad = "permit(principal, action, resource) when { resource.colour == 1 };\n"
     reply = await operator.post("", {"sources": {"a.cedar": bad * 60}})
     assert len(reply.json()["problems"]) == 50
@@ -235,7 +235,7 @@ async def test_a_wrong_body_names_its_member(operator: Operator, body: Any, fiel
     assert reply.json()["fields"][0] == field
 
 
-async def test_no_policies_at_all_are_a_version(operator: Operator) -> None:
+async def test_an_empty_bundle_is_a_version(operator: Operator) -> None:
     kept = await operator.put({"sources": {}})
     await operator.activate(kept["version"])
     assert await operator.decision() == ("deny", [])
@@ -250,7 +250,7 @@ async def test_policies_may_be_as_large_as_a_mebibyte_and_no_larger(operator: Op
 
 
 @pytest.mark.parametrize("version", ["9", "0", "-1", "01", "x", "1" * 30, "%2e%2e"])
-async def test_a_version_that_there_is_not(operator: Operator, version: str) -> None:
+async def test_a_missing_version_is_not_found(operator: Operator, version: str) -> None:
     assert (await operator.get(f"/{version}")).status_code == 404
     reply = await operator.post(f"/{version}/activate")
     assert (reply.status_code, reply.json()["error_code"]) == (404, "not_found")
@@ -268,7 +268,7 @@ async def test_only_operators_change_versions(plane: Plane) -> None:
 # Across restarts
 
 
-async def test_what_was_activated_survives_a_restart_until_files_change(
+async def test_an_activation_survives_a_restart_until_files_change(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     data = tmp_path / "data"
@@ -352,7 +352,7 @@ async def activate_behind(plane: Plane, data: Path, version: int) -> None:
     engine.dispose()
 
 
-async def test_what_another_process_activates_decides_within_a_second_or_so(
+async def test_an_activation_by_another_process_takes_effect_within_seconds(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     data = tmp_path / "data"
@@ -368,7 +368,7 @@ async def test_what_another_process_activates_decides_within_a_second_or_so(
             pytest.fail("the other version did not begin to decide within three seconds")
 
 
-async def test_what_this_server_cannot_use_is_passed_over_and_told(
+async def test_an_unusable_version_is_skipped_and_logged(
     tmp_path: Path,
     signer: AsyncSigner,
     open_plane: OpenPlane,
@@ -404,7 +404,7 @@ async def test_a_slower_activation_does_not_undo_a_later_one() -> None:
     assert (live.bundle, live.version, live.activation) == (three, 3, 3)
 
 
-async def test_operators_who_activate_at_once_leave_one_answer(operator: Operator) -> None:
+async def test_concurrent_activations_leave_one_active_version(operator: Operator) -> None:
     for body in (NOTHING, ALL, FACTS):
         await operator.put(body)
     await asyncio.gather(*(operator.activate(version) for version in (2, 3, 4, 1, 2, 3)))

@@ -229,9 +229,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_nobody_gains_a_power_or_an_approval_that_nobody_gave_them(
-    plane: Plane, seed: int
-) -> None:
+async def test_no_random_walk_gains_permissions_or_approvals(plane: Plane, seed: int) -> None:
     walk = Walk(plane, seed)
     await walk.begin()
     for _ in range(STEPS):

@@ -55,7 +55,7 @@ async def plane(
         yield plane
 
 
-async def test_a_prefix_is_granted_as_the_commands_it_stands_for(plane: Plane, agent: str) -> None:
+async def test_a_prefix_is_granted_as_its_registered_commands(plane: Plane, agent: str) -> None:
     answer = (await plane.ask(command="/github/issue", agentDid=agent)).json()
     assert (answer["decision"], answer["commands"]) == ("allow", list(ISSUES))
     assert "ucan" not in answer and "args" not in answer
@@ -68,7 +68,7 @@ async def test_a_prefix_is_granted_as_the_commands_it_stands_for(plane: Plane, a
     assert (receipt.command, receipt.detail) == ("/github/issue", {"commands": list(ISSUES)})
 
 
-async def test_the_grant_is_good_for_each_of_them_and_for_no_other(
+async def test_a_grant_of_a_prefix_is_valid_for_its_commands_only(
     plane: Plane, signer: AsyncSigner
 ) -> None:
     root = await root_of(plane, signer, await key(signer, 0x51), "/github/issue")
@@ -122,7 +122,7 @@ DENIED = {
 
 
 @pytest.mark.parametrize("prefix", DENIED)
-async def test_one_that_is_not_allowed_denies_them_all_and_is_named(
+async def test_one_denied_command_denies_the_prefix_and_is_named(
     plane: Plane, agent: str, prefix: str
 ) -> None:
     repo, reason, policies, says = DENIED[prefix]
@@ -140,13 +140,13 @@ async def test_arguments_of_a_prefix_are_not_bound(plane: Plane, agent: str) -> 
     assert (answer["decision"], answer["explanation"]["policies"]) == ("deny", ["bound"])
 
 
-async def test_a_prefix_of_nothing_is_no_command(plane: Plane, agent: str) -> None:
+async def test_a_prefix_without_commands_is_refused(plane: Plane, agent: str) -> None:
     for command in ("/github/iss", "/github/issue/list/all", "/github/issues"):
         reply = await plane.ask(command=command, agentDid=agent)
         assert (reply.status_code, reply.json()["fields"]) == (400, ["command"])
 
 
-async def test_a_command_that_others_lie_beneath_is_that_command(plane: Plane, agent: str) -> None:
+async def test_a_registered_command_with_subcommands_is_no_prefix(plane: Plane, agent: str) -> None:
     """`/github/issue/comment` is registered, and so is `/github/issue/comment/list`."""
     answer = (
         await plane.ask(
@@ -180,7 +180,7 @@ async def test_a_question_of_many_commands_counts_once(
     assert answers == ["allow", "allow", "deny"]
 
 
-def test_of_no_commands_none_is_allowed() -> None:
+def test_an_empty_list_of_commands_is_denied() -> None:
     bundle = load((Source("a.cedar", "permit(principal, action, resource);"),), load_catalog())
     inquiry = PolicyQuestion("did:x", "app", "/github", "github", {"provider": "github"}, False, 0)
     assert decide_all(bundle, inquiry, ()).decision == "deny"

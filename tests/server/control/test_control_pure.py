@@ -46,21 +46,19 @@ def asked(risk: Any = "read", args: Mapping[str, Any] | None = None) -> Canonica
 
 @pytest.mark.parametrize("risk", ["write", "destructive"])
 @pytest.mark.parametrize("args", [{}, {"b": 1, "a": [True]}])
-def test_what_changes_something_is_bound_to_all_its_arguments(
-    risk: str, args: dict[str, Any]
-) -> None:
+def test_a_write_is_bound_to_all_its_arguments(risk: str, args: dict[str, Any]) -> None:
     expected = [["==", ".cmd", "/demo/do"], ["==", ".args", args]]
     assert token_claims.statements(asked(risk, args)) == expected
 
 
-def test_unbound_arguments_leave_the_command_alone_in_the_policy() -> None:
+def test_without_bound_arguments_pol_has_the_command_only() -> None:
     for risk in ("read", "write"):
         assert token_claims.statements(asked(risk)) == [["==", ".cmd", "/demo/do"]]
 
 
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("forkable", [True, False])
-def test_a_token_says_no_more_than_was_ruled(*, closed: bool, forkable: bool) -> None:
+def test_a_token_claims_no_more_than_was_decided(*, closed: bool, forkable: bool) -> None:
     """An open grant for a service is denied before it is signed; one signed by a mistake says so.
 
     A verifier that decides nothing by policy refuses a chain whose root does not say `closed`.
@@ -99,7 +97,7 @@ def test_an_argument_is_selected_by_its_name(name: str, selector: str) -> None:
     assert token_claims.selector(name) == selector
 
 
-def test_tokens_of_the_first_minute_of_unix_time_do_not_begin_before_it() -> None:
+def test_tokens_do_not_begin_before_the_unix_epoch() -> None:
     made = token_claims.invocation(
         asked(), issuer=DID, agent=DID, audience=DID, chain=[], expires=310, nonce="n"
     )
@@ -172,17 +170,17 @@ JSON = some.recursive(
 
 
 @given(some.dictionaries(some.text(some.characters(codec="ascii"), max_size=5), JSON, max_size=4))
-def test_what_is_read_is_what_was_written(value: dict[str, Any]) -> None:
+def test_written_json_is_read_back(value: dict[str, Any]) -> None:
     assert body.parse(body.sorted_json(value)) == value
 
 
 @given(some.binary(max_size=64))
-def test_any_bytes_are_an_object_or_a_wrong_request(content: bytes) -> None:
+def test_any_bytes_are_an_object_or_an_invalid_request(content: bytes) -> None:
     with suppress(InvalidRequest):
         assert isinstance(body.parse(content), dict)
 
 
-def test_what_was_turned_away_does_not_keep_the_door_shut() -> None:
+def test_refused_requests_do_not_count_in_the_limit() -> None:
     rates = rates_of_apps()
     assert [rates.admits("app", 100, 2) for _ in range(3)] == [True, True, False]
     assert not any(rates.admits("app", 130, 2) for _ in range(50))

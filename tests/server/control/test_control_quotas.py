@@ -26,7 +26,7 @@ def taken(left: Quotas, app: str, size: int, now: float) -> int:
     return 100_000
 
 
-def test_a_burst_passes_and_then_so_many_a_second() -> None:
+def test_a_burst_is_admitted_and_then_a_steady_rate() -> None:
     left = Quotas(50)
     assert taken(left, "a", 0, 100.0) == 50
     assert taken(left, "b", 0, 100.0) == 50
@@ -35,7 +35,7 @@ def test_a_burst_passes_and_then_so_many_a_second() -> None:
     assert taken(left, "a", 0, 0.0) == 0
 
 
-def test_large_questions_are_fewer() -> None:
+def test_large_questions_use_more_of_the_quota() -> None:
     left = Quotas(1000, BYTES_A_SECOND, kept=0)
     assert taken(left, "a", BYTES_A_SECOND // 4, 1.0) == 4
     assert taken(left, "a", BYTES_A_SECOND // 4, 1.5) == 2
@@ -43,7 +43,7 @@ def test_large_questions_are_fewer() -> None:
     assert taken(left, "b", 3, 1.0) == 0
 
 
-def test_a_wait_is_said_in_whole_seconds() -> None:
+def test_retry_after_is_in_whole_seconds() -> None:
     left = Quotas(1000, 10 * BYTES_A_SECOND, kept=0)
     left.take("a", 10 * BYTES_A_SECOND, 1.0)
     with pytest.raises(QuotaExceeded, match="bytes") as refused:
@@ -59,7 +59,7 @@ def test_apps_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     assert list(left._left) == ["app 7", "app 8", "app 9"]
 
 
-async def test_an_app_over_its_quota_is_answered_429_and_leaves_nothing(
+async def test_an_app_over_its_quota_gets_429_without_a_record(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quotas, "QUESTIONS_A_SECOND", 0.001)
@@ -93,5 +93,5 @@ async def test_revocations_by_an_app_count_and_those_by_operators_do_not(
     assert [await revoked(operator, f"{n:064x}") for n in range(4)] == [200] * 4
 
 
-def test_the_defaults_let_a_burst_of_questions_pass() -> None:
+def test_the_defaults_admit_a_burst_of_5000_questions() -> None:
     assert taken(Quotas(), "a", 1000, 1.0) >= 5000

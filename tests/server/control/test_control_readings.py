@@ -103,7 +103,7 @@ async def test_a_link_that_the_binary_refuses_is_malformed(
     assert counting.asked == ["Verify"]
 
 
-async def test_what_is_wrong_with_a_text_comes_before_where_its_root_is_from(
+async def test_malformed_text_is_reported_before_an_untrusted_root(
     plane: Plane, signer: AsyncSigner, root: ChainAgent
 ) -> None:
     """And that before how long it lives."""

@@ -167,7 +167,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
 
 
 @pytest.mark.parametrize(("changes", "fields", "says"), WRONG.values(), ids=list(WRONG))
-async def test_a_wrong_question_is_told_what_is_wrong_and_where(
+async def test_an_invalid_question_has_a_message_and_fields(
     standing: Plane, changes: dict[str, Any], fields: list[str], says: str
 ) -> None:
     before = len(await standing.receipts())
@@ -214,14 +214,12 @@ BAD_JSON: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("content", "says"), BAD_JSON.values(), ids=list(BAD_JSON))
-async def test_json_that_could_be_read_in_two_ways_is_not_read(
-    standing: Plane, content: bytes, says: str
-) -> None:
+async def test_ambiguous_json_is_refused(standing: Plane, content: bytes, says: str) -> None:
     reply = await standing.client.post("/v1/authorize", content=content)
     assert says in refused(reply, 400, "invalid_request")["error"]
 
 
-async def test_what_the_caller_wrote_is_not_echoed_at_length(standing: Plane) -> None:
+async def test_text_of_the_caller_is_repeated_shortened(standing: Plane) -> None:
     told = refused(await standing.ask(**{"x\u202e" + "y" * 5000: 1}), 400, "invalid_request")
     assert len(told["error"]) < 200
     assert "\u202e" not in told["error"]
@@ -282,7 +280,7 @@ async def test_a_wrong_idempotency_key_is_refused(standing: Plane, key: str) -> 
     assert refused(reply, 400, "invalid_request")["fields"] == ["Idempotency-Key"]
 
 
-async def test_what_is_not_there_is_not_found(standing: Plane) -> None:
+async def test_unknown_paths_are_not_found(standing: Plane) -> None:
     for path in ("/", "/docs", "/redoc", "/v1/authorize/", "/v1/nothing", "/healthz/"):
         refused(await standing.client.get(path), 404, "not_found")
     twice = refused(await standing.client.post("/v1/v1/authorize"), 404, "not_found")
@@ -299,7 +297,7 @@ async def test_another_method_is_not_allowed(standing: Plane) -> None:
 
 
 @pytest.mark.parametrize("sent", ["a", "A-z_0.9", "x" * 128, "trace:123", "Root=1-5f;Sampled=1"])
-async def test_a_sane_request_id_comes_back(standing: Plane, sent: str) -> None:
+async def test_a_well_formed_request_id_is_repeated(standing: Plane, sent: str) -> None:
     for path in ("/healthz", "/nope"):
         reply = await standing.client.get(path, headers={"x-request-id": sent})
         assert reply.headers["x-request-id"] == sent

@@ -59,7 +59,7 @@ async def revoked(plane: Plane, by: Who, who: Who) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("end", [disabled, revoked])
-async def test_who_ends_an_operator_is_told_what_it_leaves(plane: Plane, end: Any) -> None:
+async def test_disabling_an_operator_lists_its_remaining_accounts(plane: Plane, end: Any) -> None:
     root, other = await operator(plane, "*"), await operator(plane, "*")
     bad = await made(plane, root, "operator", "lead")
     bot, auditor = await made(plane, bad, "agent"), await made(plane, bad, "auditor")
@@ -83,13 +83,13 @@ async def test_who_ends_an_operator_is_told_what_it_leaves(plane: Plane, end: An
     assert (await plane.client.get("/v1/apps", headers=replaced)).status_code == 200
 
 
-async def test_a_new_key_says_what_the_old_one_may_have_left(plane: Plane) -> None:
+async def test_rotating_a_key_lists_remaining_accounts(plane: Plane) -> None:
     root = await operator(plane, "*")
     bot = await made(plane, root, "agent")
     named(await post(plane, root, f"/v1/apps/{root['x-app']}/rotate"), bot)
 
 
-async def test_what_an_agents_app_leaves_is_not_said(plane: Plane) -> None:
+async def test_an_agents_app_has_no_remaining_accounts(plane: Plane) -> None:
     root = await operator(plane, "*")
     bot = await made(plane, root, "agent")
     for reply in (

@@ -84,7 +84,7 @@ def result_of(reply: httpx.Response) -> tuple[int, str]:
 # What can be revoked
 
 
-async def test_a_delegation(plane: Plane) -> None:
+async def test_a_delegation_is_revoked(plane: Plane) -> None:
     operator, cid = await plane.another("operator"), await cid_of(plane)
     reply = await revoke(plane, operator, cid, reason="its agent was stolen")
     assert reply.json() == {
@@ -98,19 +98,19 @@ async def test_a_delegation(plane: Plane) -> None:
     assert await plane.system.store.revoked([cid, "other"]) == {cid}
 
 
-async def test_an_agent(plane: Plane, agent: str) -> None:
+async def test_an_agent_is_revoked(plane: Plane, agent: str) -> None:
     operator = await plane.another("operator")
     assert (await revoke(plane, operator, agent)).json()["kind"] == "agent"
 
 
-async def test_an_app_which_is_then_disabled_too(plane: Plane) -> None:
+async def test_a_revoked_app_is_disabled(plane: Plane) -> None:
     operator = await plane.another("operator")
     assert (await plane.ask()).status_code == 200
     assert (await revoke(plane, operator, plane.app)).json()["kind"] == "app"
     assert result_of(await plane.ask()) == (403, "app_disabled")
 
 
-async def test_an_envelope_which_then_cannot_be_approved(plane: Plane) -> None:
+async def test_a_revoked_envelope_cannot_be_approved(plane: Plane) -> None:
     operator = await plane.another("operator")
     envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
     assert (await revoke(plane, operator, envelope)).json()["kind"] == "envelope"
@@ -120,7 +120,7 @@ async def test_an_envelope_which_then_cannot_be_approved(plane: Plane) -> None:
     assert reply.json()["decision"] != "allow"
 
 
-async def test_an_issuer_key_once_another_signs(plane: Plane) -> None:
+async def test_an_issuer_key_is_revoked_once_another_signs(plane: Plane) -> None:
     operator, first = await plane.another("operator"), plane.system.issuer_did
     refused = await revoke(plane, operator, first)
     assert result_of(refused) == (400, "invalid_request")
@@ -147,14 +147,14 @@ async def test_revoking_again_changes_nothing(plane: Plane, agent: str) -> None:
     assert (await feed(plane))["head"]["seq"] == 1
 
 
-async def test_many_at_once_are_one(plane: Plane, agent: str) -> None:
+async def test_concurrent_revocations_are_one(plane: Plane, agent: str) -> None:
     operator = await plane.another("operator")
     replies = await asyncio.gather(*(revoke(plane, operator, agent) for _ in range(8)))
     assert sorted(reply.json()["alreadyRevoked"] for reply in replies) == [False] + [True] * 7
     assert {reply.json()["seq"] for reply in replies} == {1}
 
 
-async def test_it_is_on_record_who_revoked_what_and_why(plane: Plane, agent: str) -> None:
+async def test_a_revocation_is_recorded_with_actor_and_reason(plane: Plane, agent: str) -> None:
     operator = await plane.another("operator")
     secret = "ghp_" + "A1b2C3d4" * 5
     await revoke(plane, operator, agent, reason=f"found {secret} in its log")
@@ -193,7 +193,7 @@ async def test_an_app_revokes_nothing_of_others(plane: Plane, agent: str) -> Non
     assert (await feed(plane))["entries"] == []
 
 
-async def test_to_ask_for_an_agent_is_not_to_own_it(plane: Plane, agent: str) -> None:
+async def test_asking_for_an_agent_gives_no_right_to_revoke_it(plane: Plane, agent: str) -> None:
     """A DID is public: whoever knows it can ask in its name, or write it down somewhere."""
     other = await plane.another("agent")
     await plane.ask(agentDid=agent)
@@ -203,7 +203,7 @@ async def test_to_ask_for_an_agent_is_not_to_own_it(plane: Plane, agent: str) ->
     assert result_of(await revoke(plane, other, agent)) == (404, "not_found")
 
 
-async def test_no_app_owns_a_key_that_others_rely_on(
+async def test_an_app_cannot_revoke_a_shared_key(
     plane: Plane, agent: str, signer: AsyncSigner
 ) -> None:
     """It asks for no agent by the name of a server's key; a service may be an agent, too."""
@@ -241,7 +241,7 @@ async def test_no_app_owns_a_key_that_others_rely_on(
         {},
     ],
 )
-async def test_what_names_nothing(standing: Plane, ident: object) -> None:
+async def test_an_id_of_an_unknown_form_is_refused(standing: Plane, ident: object) -> None:
     operator = await standing.another("operator")
     reply = await revoke(standing, operator, ident)
     assert result_of(reply) == (400, "invalid_request")
@@ -251,14 +251,14 @@ async def test_what_names_nothing(standing: Plane, ident: object) -> None:
 @pytest.mark.parametrize(
     "more", [{"reason": "x" * 281}, {"reason": 7}, {"reason": None}, {"kind": "cid"}], ids=str
 )
-async def test_other_members(standing: Plane, more: dict[str, Any]) -> None:
+async def test_unknown_members_are_refused(standing: Plane, more: dict[str, Any]) -> None:
     operator = await standing.another("operator")
     reply = await revoke(standing, operator, "0" * 64, **more)
     assert result_of(reply) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("ident", ["app_" + "0" * 26, "env_" + "0" * 26])
-async def test_what_the_tenant_does_not_have(standing: Plane, ident: str) -> None:
+async def test_an_object_of_another_tenant_is_not_found(standing: Plane, ident: str) -> None:
     operator = await standing.another("operator")
     assert result_of(await revoke(standing, operator, ident)) == (404, "not_found")
 
@@ -284,7 +284,7 @@ async def test_an_auditor_revokes_nothing(standing: Plane) -> None:
         "other=1",
     ],
 )
-async def test_a_wrong_query(standing: Plane, query: str) -> None:
+async def test_an_invalid_query_is_refused(standing: Plane, query: str) -> None:
     assert result_of(await standing.client.get(f"{URL}?{query}")) == (400, "invalid_request")
 
 
@@ -319,7 +319,7 @@ async def test_every_role_may_follow(standing: Plane) -> None:
         assert (await standing.client.get(URL, headers=headers)).status_code == 200
 
 
-async def test_who_waits_hears_of_it_at_once(plane: Plane, agent: str) -> None:
+async def test_a_long_poll_returns_at_a_revocation(plane: Plane, agent: str) -> None:
     operator = await plane.another("operator")
     waiting = asyncio.create_task(feed(plane, since=0, wait=2))
     await asyncio.sleep(0.2)
@@ -331,21 +331,21 @@ async def test_who_waits_hears_of_it_at_once(plane: Plane, agent: str) -> None:
     assert [entry["row"]["id"] for entry in reply["entries"]] == [agent]
 
 
-async def test_who_waits_in_vain_is_answered_within_two_seconds(standing: Plane) -> None:
+async def test_a_long_poll_without_news_ends_within_two_seconds(standing: Plane) -> None:
     began = time.monotonic()
     reply = await feed(standing, wait=1, nonce="n")
     assert 0.9 < time.monotonic() - began < 1.9
     assert reply["entries"] == []
 
 
-async def test_who_is_behind_does_not_wait(plane: Plane) -> None:
+async def test_a_request_with_unread_rows_returns_at_once(plane: Plane) -> None:
     await store_access.revoke(plane.system.store, DEFAULT, ["0" * 64])
     began = time.monotonic()
     assert len((await feed(plane, since=0, wait=2))["entries"]) == 1
     assert time.monotonic() - began < 0.9
 
 
-async def test_only_so_many_of_one_app_wait(plane: Plane) -> None:
+async def test_the_number_of_long_polls_of_an_app_is_bounded(plane: Plane) -> None:
     """The others are answered all the same, at once."""
     asked = [asyncio.create_task(feed(plane, wait=2)) for _ in range(MOST_OF_ONE_APP + 3)]
     done, waiting = await asyncio.wait(asked, timeout=1.2)
@@ -354,7 +354,7 @@ async def test_only_so_many_of_one_app_wait(plane: Plane) -> None:
     await asyncio.wait(waiting)
 
 
-def test_places_are_given_back() -> None:
+def test_finished_long_polls_free_their_place() -> None:
     followers = FeedSubscribers()
     for _ in range(3 * MOST_OF_ONE_APP):
         with followers.admit("app") as room:
@@ -376,7 +376,7 @@ async def test_a_nonce_gets_a_checkpoint_of_its_own_and_others_share_one(plane: 
     assert await checkpoint() != shared
 
 
-async def test_what_is_shared_is_never_of_an_earlier_log(plane: Plane, signer: AsyncSigner) -> None:
+async def test_a_shared_checkpoint_is_of_the_current_log(plane: Plane, signer: AsyncSigner) -> None:
     operator = await plane.another("operator")
     await feed(plane)
     await store_access.revoke(plane.system.store, DEFAULT, ["0" * 64])
@@ -389,7 +389,7 @@ async def test_what_is_shared_is_never_of_an_earlier_log(plane: Plane, signer: A
     await verified(signer, reply["checkpoint"], plane.system.issuer_did)
 
 
-async def test_unsigned_nothing_is_told(
+async def test_without_a_checkpoint_the_feed_is_unavailable(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     """A feed that nobody signed looks like any other reply, and is worth nothing."""
@@ -413,7 +413,7 @@ async def test_unsigned_nothing_is_told(
 # Services that honour grants
 
 
-async def test_the_issuer_is_no_service(plane: Plane) -> None:
+async def test_the_issuer_is_refused_as_a_service(plane: Plane) -> None:
     """Its DID as an audience would protect it from being revoked."""
     operator = await plane.another("operator")
     service = {"name": "alone", "did": plane.system.issuer_did, "url": "https://x.example"}
@@ -464,7 +464,7 @@ async def test_a_registered_service_may_be_the_audience(plane: Plane, agent: str
     ],
     ids=str,
 )
-async def test_a_wrong_service(
+async def test_an_invalid_service_is_refused(
     standing: Plane, agent: str, change: dict[str, Any], field: str
 ) -> None:
     operator = await standing.another("operator")
@@ -486,7 +486,7 @@ async def test_a_name_and_a_did_are_of_one_service(plane: Plane, agent: str) -> 
     assert reply.json()["fields"] == ["did"]
 
 
-async def test_there_are_only_so_many_services(plane: Plane) -> None:
+async def test_the_number_of_services_is_bounded(plane: Plane) -> None:
     operator = await plane.another("operator")
 
     async def add(number: int) -> httpx.Response:

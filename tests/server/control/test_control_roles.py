@@ -91,7 +91,7 @@ def test_the_table_is_of_all_routes() -> None:
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-async def test_every_route_answers_every_role_as_the_table_says(plane: Plane, caller: str) -> None:
+async def test_every_route_answers_every_role_as_listed(plane: Plane, caller: str) -> None:
     headers = {
         "nobody": {"authorization": ""},
         "stranger": {"authorization": f"Bearer nomos_app_{'0' * 26}_{'a' * 52}"},

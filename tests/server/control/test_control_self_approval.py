@@ -37,7 +37,7 @@ def bearer(app: dict[str, Any]) -> dict[str, str]:
     return {"authorization": f"Bearer {app['apiKey']}", "x-app": str(app["id"])}
 
 
-async def test_nobody_answers_by_a_key_that_they_made_for_somebody(plane: Plane) -> None:
+async def test_a_key_made_by_the_asker_cannot_approve(plane: Plane) -> None:
     admin = await operator(plane, "*")
     bot = await made(plane, admin, role="agent")
     ada = await made(plane, admin, role="operator", covers=["lead"])
@@ -51,7 +51,9 @@ async def test_nobody_answers_by_a_key_that_they_made_for_somebody(plane: Plane)
     assert (refused.status_code, refused.json()["error_code"]) == (403, "forbidden")
 
 
-async def test_a_key_that_was_replaced_by_its_maker_is_the_makers_again(plane: Plane) -> None:
+async def test_a_key_replaced_by_the_account_that_made_it_counts_as_that_account(
+    plane: Plane,
+) -> None:
     admin = await operator(plane, "*")
     bot = await made(plane, admin, role="agent")
     ada = await made(plane, admin, role="operator", covers=["lead"])
@@ -71,7 +73,7 @@ async def test_an_agents_key_is_replaced_by_its_owner_alone(plane: Plane) -> Non
     assert (await plane.client.post(path, headers=admin)).status_code == 200
 
 
-async def test_who_replaces_the_key_of_an_app_without_owner_owns_it(plane: Plane) -> None:
+async def test_replacing_the_key_of_an_app_without_owner_makes_the_owner(plane: Plane) -> None:
     admin = await operator(plane, "*")
     reply = await plane.client.post(f"/v1/apps/{plane.app}/rotate", headers=admin)
     answer = (await plane.ask(bearer(reply.json()), **ISSUE)).json()
@@ -79,13 +81,13 @@ async def test_who_replaces_the_key_of_an_app_without_owner_owns_it(plane: Plane
     assert (refused.status_code, refused.json()["error_code"]) == (403, "forbidden")
 
 
-async def test_an_operators_key_is_replaced_by_themselves_or_who_made_it(plane: Plane) -> None:
+async def test_an_operators_key_is_replaced_by_the_operator_or_the_owner(plane: Plane) -> None:
     one, other = await operator(plane, "*"), await operator(plane, "*")
     refused = await plane.client.post(f"/v1/apps/{other['x-app']}/rotate", headers=one)
     assert (refused.status_code, refused.json()["error_code"]) == (403, "forbidden")
 
 
-async def test_the_approval_of_a_disabled_operator_is_none(plane: Plane, agent: str) -> None:
+async def test_the_approval_of_a_disabled_operator_does_not_count(plane: Plane, agent: str) -> None:
     admin, thief = await operator(plane, "*"), await operator(plane, "lead")
     question = {**ISSUE, "agentDid": agent}
     envelope = await approved(plane, thief, **question)
@@ -109,7 +111,7 @@ async def test_the_approval_of_a_disabled_operator_is_none(plane: Plane, agent: 
         {"resource": {**REPO, "owner": "ACME"}},
     ],
 )
-async def test_a_denial_holds_for_the_deed_however_it_is_asked(
+async def test_a_denial_holds_for_the_action_with_any_arguments(
     plane: Plane, agent: str, change: dict[str, Any]
 ) -> None:
     lead = await operator(plane, "lead")
@@ -134,7 +136,7 @@ async def test_a_denial_holds_for_every_app_and_names_no_other(plane: Plane) -> 
     assert (newest.id, newest.envelope, newest.parent) == (answer["receiptId"], None, None)
 
 
-async def test_a_denial_holds_for_what_leaves_the_arguments_open_and_the_reverse(
+async def test_a_denial_holds_for_questions_with_and_without_arguments(
     plane: Plane,
 ) -> None:
     lead = await operator(plane, "lead")
@@ -144,7 +146,7 @@ async def test_a_denial_holds_for_what_leaves_the_arguments_open_and_the_reverse
     assert answer["reason"] == "approval_denied"
 
 
-async def test_an_approval_of_exactly_this_comes_before_a_denial_of_another_like_it(
+async def test_an_exact_approval_comes_before_a_denial_of_the_action(
     plane: Plane,
 ) -> None:
     lead = await operator(plane, "lead")
@@ -157,7 +159,7 @@ async def test_an_approval_of_exactly_this_comes_before_a_denial_of_another_like
     assert (await plane.ask(**ISSUE)).json()["reason"] == "approval_denied"
 
 
-async def test_questions_that_were_taken_back_have_rung_and_count(plane: Plane) -> None:
+async def test_revoked_questions_count_in_the_limit(plane: Plane) -> None:
     for number in range(MAX_PENDING):
         envelope = await asked(plane, **{**ISSUE, "args": {"title": f"{number}"}})
         taken = await plane.client.post("/v1/revocations", json={"id": envelope})
@@ -166,9 +168,7 @@ async def test_questions_that_were_taken_back_have_rung_and_count(plane: Plane) 
     assert (reply.status_code, reply.json()["error_code"]) == (429, "rate_limited")
 
 
-async def test_what_the_people_read_is_what_is_signed_and_recorded(
-    plane: Plane, agent: str
-) -> None:
+async def test_the_approved_purpose_is_signed_and_recorded(plane: Plane, agent: str) -> None:
     lead = await operator(plane, "lead")
     question = {**ISSUE, "agentDid": agent}
     envelope = await approved(plane, lead, **question, purpose="a typo")
@@ -191,7 +191,7 @@ async def test_what_the_people_read_is_what_is_signed_and_recorded(
         ("/v1/services", {"name": "a", "did": "did:key:z6Mk" + "1" * 44, "url": "https://a"}),
     ],
 )
-async def test_what_people_are_asked_at_all_is_for_those_who_cover_everything(
+async def test_changing_policies_needs_an_operator_who_covers_all(
     plane: Plane, path: str, body: dict[str, Any]
 ) -> None:
     for who in (await operator(plane, "lead"), await operator(plane)):
@@ -211,7 +211,7 @@ async def test_asking_in_an_agents_name_gives_no_right_to_revoke_it(
     assert (done.json()["kind"], done.json()["known"]) == ("agent", True)
 
 
-async def test_revoking_what_nobody_knows_says_so(plane: Plane) -> None:
+async def test_revoking_an_unknown_id_is_marked_as_unknown(plane: Plane) -> None:
     admin = await operator(plane, "*")
     for ident in ("0" * 64, "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"):
         done = await plane.client.post("/v1/revocations", json={"id": ident}, headers=admin)
@@ -221,7 +221,7 @@ async def test_revoking_what_nobody_knows_says_so(plane: Plane) -> None:
         assert refused.status_code == 400
 
 
-async def test_who_has_approved_already_is_told_what_is_still_needed(plane: Plane) -> None:
+async def test_a_repeated_approval_names_the_missing_roles(plane: Plane) -> None:
     lead = await operator(plane, "lead")
     envelope = await asked(plane, command="/github/repo/delete")
     assert (await decide(plane, lead, envelope)).json()["approvedRoles"] == ["lead"]

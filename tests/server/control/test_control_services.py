@@ -134,9 +134,7 @@ async def test_a_folder_is_signed_with_its_absent_fields(plane: Plane, agent: st
     ]
 
 
-async def test_what_the_pdp_decides_on_again_is_not_said_to_be_closed(
-    plane: Plane, agent: str
-) -> None:
+async def test_a_grant_for_the_pdp_is_not_marked_as_closed(plane: Plane, agent: str) -> None:
     for audience in (..., plane.system.pdp_did):
         answer = await asked(plane, agent, command="/tickets/ticket", audience=audience)
         assert answer["decision"] == "allow", answer
@@ -157,16 +155,14 @@ OPEN: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
 }
 
 
-async def test_a_field_that_policy_looks_at_is_named_or_nothing_is_granted(
-    plane: Plane, agent: str
-) -> None:
+async def test_a_field_that_policy_reads_must_be_named(plane: Plane, agent: str) -> None:
     for name, (question, expected) in OPEN.items():
         answer = await asked(plane, agent, **question)
         assert opened(answer) == expected, name
         assert all(field in answer["explanation"]["message"] for _, field in expected)
 
 
-async def test_a_prefix_with_what_policy_looks_at_named_is_granted(
+async def test_a_prefix_with_all_fields_that_policy_reads_is_granted(
     plane: Plane, agent: str
 ) -> None:
     answer = await asked(plane, agent, command="/tickets/ticket", resource={"queue": "ops"})
@@ -177,7 +173,7 @@ async def test_a_prefix_with_what_policy_looks_at_named_is_granted(
     assert claims["pol"][1:] == [["==", ".resource.path?", None], ["==", ".resource.tag?", None]]
 
 
-async def test_what_people_approved_is_closed(plane: Plane, agent: str) -> None:
+async def test_an_approved_grant_is_closed(plane: Plane, agent: str) -> None:
     question = {**CLOSE, "resource": {"queue": "vip", "number": 1}}
     answer = await asked(plane, agent, **question)
     assert answer["decision"] == "requires_step_up", answer
@@ -204,7 +200,7 @@ unless { principal.delegationDepth == 0 };
 """
 
 
-async def test_where_policy_tells_principals_apart_a_grant_is_not_handed_on(
+async def test_a_grant_is_not_forkable_if_policy_distinguishes_principals(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
 ) -> None:
     async with opened_plane(tmp_path, signer, open_plane, APART) as (plane, _):
@@ -217,7 +213,7 @@ async def test_where_policy_tells_principals_apart_a_grant_is_not_handed_on(
     assert found == {CLOSE["command"]: (True, False), READ["command"]: (True, None)}
 
 
-async def test_a_pdp_that_is_registered_decides_again_and_may_be_given_what_is_open(
+async def test_a_registered_pdp_may_get_open_grants(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
 ) -> None:
     async with opened_plane(tmp_path, signer, open_plane, POLICY) as (plane, operator):
@@ -241,7 +237,7 @@ async def test_a_pdp_that_is_registered_decides_again_and_may_be_given_what_is_o
 ALL = '@id("agents") permit(principal, action in Action::"/tickets", resource is Tickets);'
 
 
-async def test_an_activation_lists_the_live_grants_that_it_leaves_behind(
+async def test_an_activation_lists_outdated_live_grants(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
 ) -> None:
     async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, operator):
@@ -286,7 +282,7 @@ async def test_an_activation_lists_the_live_grants_that_it_leaves_behind(
         assert rolled.json()["outdated"] == 0
 
 
-async def test_all_live_grants_are_looked_at_however_many_an_agent_has(
+async def test_all_live_grants_are_compared(
     tmp_path: Path,
     signer: AsyncSigner,
     open_plane: OpenPlane,
@@ -315,7 +311,7 @@ async def test_all_live_grants_are_looked_at_however_many_an_agent_has(
         assert await plane.system.store.revoked(cids) == wide
 
 
-async def test_a_start_looks_at_a_bounded_number_of_live_grants_and_says_so(
+async def test_a_start_compares_a_bounded_number_of_live_grants(
     tmp_path: Path,
     signer: AsyncSigner,
     open_plane: OpenPlane,
@@ -336,7 +332,7 @@ async def test_a_start_looks_at_a_bounded_number_of_live_grants_and_says_so(
     assert "at least 2 live grants for services would not be given" in caplog.text
 
 
-async def test_a_grant_that_could_be_handed_on_is_listed_when_policy_tells_principals_apart(
+async def test_a_forkable_grant_is_listed_if_policy_distinguishes_principals(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
 ) -> None:
     async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, operator):
@@ -352,7 +348,7 @@ async def test_a_grant_that_could_be_handed_on_is_listed_when_policy_tells_princ
         assert found["policies"] == ["root-writes"]
 
 
-async def test_a_start_with_other_policies_says_what_services_still_honour(
+async def test_a_start_with_other_policies_logs_outdated_grants(
     tmp_path: Path,
     signer: AsyncSigner,
     open_plane: OpenPlane,
@@ -376,7 +372,7 @@ async def test_a_start_with_other_policies_says_what_services_still_honour(
         assert "1 live grants for services would not be given" in caplog.text
 
 
-async def test_policies_that_change_meanwhile_leave_no_grant_that_nobody_listed(
+async def test_a_grant_decided_during_an_activation_is_refused_or_listed(
     tmp_path: Path,
     signer: AsyncSigner,
     open_plane: OpenPlane,
@@ -401,7 +397,7 @@ async def test_policies_that_change_meanwhile_leave_no_grant_that_nobody_listed(
         assert (reply.status_code, reply.json()["error_code"]) == (503, "unavailable")
 
 
-async def test_a_child_is_given_for_a_service_what_is_closed_with_all_that_it_holds(
+async def test_a_childs_grant_for_a_service_is_closed_with_its_chains_statements(
     plane: Plane, signer: AsyncSigner
 ) -> None:
     parent, child = await key(signer, 0x61), await key(signer, 0x62)
@@ -422,7 +418,7 @@ async def test_a_child_is_given_for_a_service_what_is_closed_with_all_that_it_ho
         assert denied["decision"] == "deny"
 
 
-async def test_a_statement_that_leaves_one_value_counts_as_named(plane: Plane, agent: str) -> None:
+async def test_a_statement_that_permits_one_value_names_the_field(plane: Plane, agent: str) -> None:
     prefix = {"command": "/tickets/ticket"}
     for pol, good in (
         ([["==", ".resource.queue", "ops"]], True),
@@ -449,7 +445,7 @@ async def test_a_statement_that_leaves_one_value_counts_as_named(plane: Plane, a
 BOUND = '@id("bound") forbid(principal, action, resource) unless { context.argsBound };'
 
 
-async def test_a_read_is_signed_with_all_of_its_arguments_where_policy_wants_them_bound(
+async def test_a_read_is_bound_to_its_arguments_if_policy_requires_it(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane, agent: str
 ) -> None:
     question = {**READ, "resource": {"queue": "ops"}}
@@ -474,7 +470,7 @@ async def test_a_read_is_signed_with_all_of_its_arguments_where_policy_wants_the
         assert [each["receiptId"] for each in again["outdatedGrants"]] == [before["receiptId"]]
 
 
-async def test_the_message_says_what_to_do(plane: Plane, agent: str) -> None:
+async def test_the_denial_names_fields_and_the_remedy(plane: Plane, agent: str) -> None:
     answer = await asked(plane, agent, **FILE, resource={"queue": "ops", "path": "a"})
     message = answer["explanation"]["message"]
     assert "resource.path (secret)" in message
@@ -486,7 +482,7 @@ async def test_the_message_says_what_to_do(plane: Plane, agent: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"grant": {"commands": []}}'])
-def test_a_grant_that_cannot_be_read_is_listed(text: str) -> None:
+def test_a_damaged_grant_is_listed(text: str) -> None:
     bundle = load((Source("p.cedar", "permit(principal, action, resource);"),), load_catalog())
     grant = ServiceGrant("default", "0" * 64, "app_1", SERVICE, SERVICE, "evt_1", 9, text)
     found = outdated(bundle, grant, 1)

@@ -36,7 +36,9 @@ async def slowly(
 
 
 @pytest.mark.parametrize("act", ["disable", "rotate"])
-async def test_an_operator_who_was_shut_out_registers_no_other(plane: Plane, act: str) -> None:
+async def test_an_operator_disabled_during_the_body_registers_no_account(
+    plane: Plane, act: str
+) -> None:
     first, other = await operator(plane, "*"), await operator(plane, "*")
     by = first if act == "disable" else other
     before = (await plane.system.store.apps.all(DEFAULT)).found
@@ -50,7 +52,7 @@ async def test_an_operator_who_was_shut_out_registers_no_other(plane: Plane, act
     assert len((await plane.system.store.apps.all(DEFAULT)).found) == len(before)
 
 
-async def test_an_operator_who_was_shut_out_changes_no_policies(plane: Plane) -> None:
+async def test_an_operator_disabled_during_the_body_changes_no_policies(plane: Plane) -> None:
     first, other = await operator(plane, "*"), await operator(plane, "*")
 
     async def shut_out() -> httpx.Response:
@@ -61,7 +63,7 @@ async def test_an_operator_who_was_shut_out_changes_no_policies(plane: Plane) ->
     assert (reply.status_code, reply.json()["error_code"]) == (403, "app_disabled")
 
 
-async def test_an_agent_whose_app_was_disabled_is_given_nothing(plane: Plane) -> None:
+async def test_an_app_disabled_during_the_body_gets_no_grant(plane: Plane) -> None:
     who = await operator(plane, "*")
     made = await plane.client.post("/v1/apps", json={"name": "bot", "role": "agent"}, headers=who)
     agent = {"authorization": f"Bearer {made.json()['apiKey']}"}
@@ -85,7 +87,7 @@ async def by_chain(
     return root, await root.sign(LIST["command"], {"resource": LIST["resource"]})
 
 
-async def test_an_agent_that_asks_by_its_chain_is_given_nothing_either(
+async def test_an_app_disabled_during_the_body_gets_no_grant_on_a_chain(
     plane: Plane, signer: AsyncSigner
 ) -> None:
     who = await operator(plane, "*")
@@ -100,7 +102,7 @@ async def test_an_agent_that_asks_by_its_chain_is_given_nothing_either(
     assert (reply.status_code, reply.json()["error_code"]) == (403, "app_disabled")
 
 
-async def test_a_chain_that_is_revoked_meanwhile_gives_nothing(
+async def test_a_chain_revoked_during_the_body_gets_no_grant(
     plane: Plane, signer: AsyncSigner
 ) -> None:
     who = await operator(plane, "*")

@@ -48,7 +48,7 @@ async def test_a_system_keeps_its_identity(
         assert (await plane.ask()).json()["decision"] == "allow"
 
 
-async def test_only_its_owner_can_read_what_a_system_keeps(
+async def test_the_data_folder_is_readable_by_its_owner_only(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     data = tmp_path / "data"
@@ -64,7 +64,7 @@ async def test_only_its_owner_can_read_what_a_system_keeps(
     assert {"nomos.db", "nomos.db-wal", "issuer-default.key", "pdp.key"} <= set(modes)
 
 
-async def test_invalid_policy_is_told_before_anything_is_made(
+async def test_invalid_policies_are_refused_before_the_folder_is_made(
     tmp_path: Path, signer: AsyncSigner
 ) -> None:
     wrong = Settings(data=tmp_path / "data", policies=(Source("bad.cedar", "permit(oops"),))
@@ -73,7 +73,7 @@ async def test_invalid_policy_is_told_before_anything_is_made(
     assert not (tmp_path / "data").exists()
 
 
-async def test_two_systems_on_one_folder(
+async def test_a_second_system_on_one_folder_is_refused(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     async with open_plane(tmp_path / "data", signer) as plane:
@@ -124,19 +124,19 @@ def test_releasing_twice_is_harmless(tmp_path: Path) -> None:
     other.release()
 
 
-async def test_a_data_folder_that_is_a_file(tmp_path: Path, signer: AsyncSigner) -> None:
+async def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path, signer: AsyncSigner) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(ConfigurationError, match="is not a folder") as told:
         await System.open(settings(tmp_path / "data"), signer)
     assert told.value.setting == "data"
 
 
-async def test_a_data_folder_that_cannot_be_made(signer: AsyncSigner) -> None:
+async def test_a_data_folder_that_cannot_be_made_is_reported(signer: AsyncSigner) -> None:
     with pytest.raises(ConfigurationError, match="Choose a folder that this user may write to"):
         await System.open(settings(Path("/proc/nomos/data")), signer)
 
 
-async def test_a_keys_folder_that_is_a_file(tmp_path: Path, signer: AsyncSigner) -> None:
+async def test_a_keys_folder_that_is_a_file_is_refused(tmp_path: Path, signer: AsyncSigner) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     (data / "keys").write_text("")
@@ -164,14 +164,14 @@ async def test_a_workspace_elsewhere_is_served(tmp_path: Path, signer: AsyncSign
 
 
 @pytest.mark.parametrize("depth", [0, 33])
-async def test_a_chain_depth_that_no_verifier_takes(
+async def test_an_invalid_chain_depth_is_refused(
     tmp_path: Path, signer: AsyncSigner, depth: int
 ) -> None:
     with pytest.raises(ConfigurationError, match="from 1 to 32"):
         await System.open(Settings(tmp_path, (PERMIT,), max_chain_depth=depth), signer)
 
 
-async def test_a_database_that_is_none(tmp_path: Path, signer: AsyncSigner) -> None:
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, signer: AsyncSigner) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     (data / "nomos.db").write_bytes(b"not a database at all" * 100)
@@ -180,7 +180,7 @@ async def test_a_database_that_is_none(tmp_path: Path, signer: AsyncSigner) -> N
     assert str(data) in str(told.value)
 
 
-async def test_a_failed_opening_holds_nothing(
+async def test_a_failed_opening_keeps_nothing_open(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     data = tmp_path / "data"
@@ -194,7 +194,7 @@ async def test_a_failed_opening_holds_nothing(
     await (await System.open(settings(data), signer)).close()
 
 
-async def test_keys_in_a_folder_that_others_can_read(
+async def test_keys_in_a_folder_that_others_can_read_are_refused(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     async with open_plane(tmp_path / "data", signer):
@@ -233,20 +233,20 @@ def test_a_damaged_key_file_is_not_used(tmp_path: Path, content: str) -> None:
     assert not content or content not in str(told.value)
 
 
-def test_a_key_file_is_not_a_link(tmp_path: Path) -> None:
+def test_a_key_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("11" * 32)
     (tmp_path / "pdp.key").symlink_to(tmp_path / "real")
     with pytest.raises(ConfigurationError, match="cannot read the key file"):
         load_or_create(tmp_path / "pdp.key")
 
 
-def test_a_key_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot make the key file"):
         load_or_create(tmp_path / "file" / "pdp.key")
 
 
-def test_a_key_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_file_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies before the file has its name: the next one starts afresh."""
 
     def dies(self: Path, target: Path) -> None:
@@ -325,7 +325,7 @@ async def test_the_key_of_a_new_app_is_a_secret(
     assert key.reveal().rsplit("_", 1)[1].encode() not in database
 
 
-async def test_what_was_recorded_is_there_after_a_restart(
+async def test_records_survive_a_restart(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     async with open_plane(tmp_path / "data", signer) as plane:

@@ -33,7 +33,7 @@ async def plane(tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane) -> A
         yield plane
 
 
-async def test_an_answer_names_the_version_that_it_is_to(plane: Plane) -> None:
+async def test_a_vote_must_name_its_version(plane: Plane) -> None:
     envelope, lead = await asked(plane, **ISSUE), await operator(plane, "lead")
     path = f"/v1/approvals/{envelope}"
     reply = await plane.client.post(f"{path}/decide", json={"approve": True}, headers=lead)
@@ -66,7 +66,7 @@ async def test_a_question_that_changed_is_not_decided(
     assert again.json()["version"] == now["version"]
 
 
-async def test_approvals_of_an_earlier_version_count_no_more(plane: Plane) -> None:
+async def test_approvals_of_an_earlier_version_do_not_count(plane: Plane) -> None:
     lead, security = await operator(plane, "lead"), await operator(plane, "security")
     envelope = await asked(plane, command="/github/repo/delete")
     await decide(plane, lead, envelope)
@@ -81,7 +81,7 @@ async def test_approvals_of_an_earlier_version_count_no_more(plane: Plane) -> No
     assert (await decide(plane, security, urgent)).json()["state"] == "approved"
 
 
-async def test_a_policy_that_says_something_else_by_now_makes_another_version(plane: Plane) -> None:
+async def test_a_changed_reason_of_a_policy_makes_another_version(plane: Plane) -> None:
     from nomos.policy.bundle import Source, load
 
     envelope = await asked(plane, **ISSUE, purpose="x")
@@ -95,7 +95,7 @@ async def test_a_policy_that_says_something_else_by_now_makes_another_version(pl
     assert after["reason"] == "a lead reads new issues first; the board wants to know"
 
 
-async def test_a_question_asked_again_in_the_same_way_stays_the_same(plane: Plane) -> None:
+async def test_a_question_repeated_with_another_purpose_keeps_its_version(plane: Plane) -> None:
     envelope = await asked(plane, **ISSUE, purpose="urgent")
     shown = await seen(plane, envelope)
     plane.clock.now += 60
@@ -105,7 +105,7 @@ async def test_a_question_asked_again_in_the_same_way_stays_the_same(plane: Plan
     assert (await decide(plane, await operator(plane, "*"), envelope)).status_code == 200
 
 
-async def test_whoever_decides_at_the_same_time_as_others_is_not_stopped_by_them(
+async def test_concurrent_votes_on_one_version_all_count(
     plane: Plane,
 ) -> None:
     envelope = await asked(plane, command="/github/repo/delete")
@@ -118,7 +118,7 @@ async def test_whoever_decides_at_the_same_time_as_others_is_not_stopped_by_them
     assert (await seen(plane, envelope))["state"] == "approved"
 
 
-async def test_the_record_and_the_message_say_which_version(plane: Plane) -> None:
+async def test_record_and_webhook_have_the_version(plane: Plane) -> None:
     plane.system.store.outbox.wanted = True
     envelope, lead = await asked(plane, **ISSUE), await operator(plane, "lead")
     await decide(plane, lead, envelope)
@@ -138,7 +138,7 @@ def hidden(page: str, name: str) -> str:
     return page.partition(f'name="{name}" value="')[2].partition('"')[0]
 
 
-async def test_the_page_shows_a_changed_question_and_counts_nothing(plane: Plane) -> None:
+async def test_the_page_shows_a_changed_question_without_voting(plane: Plane) -> None:
     lead = await operator(plane, "lead")
     login = await plane.client.get("/approvals/login")
     key = lead["authorization"].removeprefix("Bearer ")
@@ -161,7 +161,7 @@ async def test_the_page_shows_a_changed_question_and_counts_nothing(plane: Plane
     assert (await seen(plane, envelope))["state"] == "approved"
 
 
-async def test_an_approval_from_before_versions_is_asked_for_again(plane: Plane) -> None:
+async def test_an_approval_without_a_version_is_requested_again(plane: Plane) -> None:
     """Votes of an older server do not say what was shown."""
     import sqlalchemy as sa
 

@@ -65,7 +65,7 @@ QUESTION = some.fixed_dictionaries({name: some.just(value) | JSON for name, valu
 
 
 @given(QUESTION, QUESTION)
-def test_questions_differ_somewhere_if_and_only_if_their_fingerprints_do(
+def test_questions_differ_if_and_only_if_their_fingerprints_do(
     one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     same = envelope.fingerprint(one) == envelope.fingerprint(other)
@@ -90,11 +90,13 @@ def test_questions_differ_somewhere_if_and_only_if_their_fingerprints_do(
         ("audience", DID, ("audience",)),
     ],
 )
-def test_what_differs_is_named_by_its_path(name: str, value: Any, paths: tuple[str, ...]) -> None:
+def test_differences_are_named_by_their_paths(
+    name: str, value: Any, paths: tuple[str, ...]
+) -> None:
     assert envelope.differences(BOUND, BOUND | {name: value}) == paths
 
 
-def test_one_is_not_true() -> None:
+def test_the_number_one_differs_from_true() -> None:
     assert envelope.differences({"context": {"a": 1}}, {"context": {"a": True}}) == ("context.a",)
     assert envelope.differences({"context": {"a": 1}}, {"context": {"a": 1.0}}) == ()
 
@@ -114,11 +116,11 @@ def test_one_is_not_true() -> None:
         ({"revoked": True, "state": "consumed"}, 0, "consumed"),
     ],
 )
-def test_the_state_at_a_time(changes: dict[str, Any], after: int, state: str) -> None:
+def test_the_state_depends_on_the_time(changes: dict[str, Any], after: int, state: str) -> None:
     assert made(**changes).state_at(NOW + after) == state
 
 
-def test_only_an_approval_by_all_who_are_wanted_now_is_ready() -> None:
+def test_only_an_approval_with_all_roles_required_now_is_ready() -> None:
     given = made("lead", state="approved", votes=(yes(made("lead"), "lead"),))
     assert envelope.check_approval(given, BOUND, ("lead",), NOW).use == "ready"
     missing = envelope.check_approval(given, BOUND, ("lead", "security"), NOW)
@@ -146,7 +148,7 @@ def test_a_key_covers_roles(
     assert envelope.covered_roles(covers, roles) == covered
 
 
-def test_roles_are_given_by_those_who_approve() -> None:
+def test_approved_roles_are_those_of_the_approving_operators() -> None:
     no = Vote("app_3", approve=False, roles=("security",), at=NOW)
     asked = made("lead", "security")
     some_given = replace(asked, votes=(yes(asked, "lead", "intern"), no))
@@ -155,7 +157,7 @@ def test_roles_are_given_by_those_who_approve() -> None:
     assert some_given.denial == no
 
 
-def test_a_denial_answers_for_a_while() -> None:
+def test_a_denial_holds_for_a_time() -> None:
     denied = made(state="denied", decided_at=NOW + 60)
     assert envelope.answers(denied, ("lead",), NOW + 60 + DENIAL_SECONDS - 1)
     assert not envelope.answers(denied, ("lead",), NOW + 60 + DENIAL_SECONDS)
@@ -163,7 +165,7 @@ def test_a_denial_answers_for_a_while() -> None:
     assert not envelope.answers(made(state="consumed"), ("lead",), NOW)
 
 
-def test_the_last_of_the_named_roles_approves() -> None:
+def test_the_last_required_role_completes_the_approval() -> None:
     say: Any = {"approve": True, "reason": None, "now": NOW}
     first, vote = envelope.record_vote(made("lead", "security"), "app_2", ("lead",), **say)
     assert (first.state, first.decided_at, vote.roles) == ("pending", None, ("lead",))
@@ -192,7 +194,7 @@ def test_the_last_of_the_named_roles_approves() -> None:
     ],
 )
 @pytest.mark.parametrize("answer", ["approve", "deny"])
-def test_whose_answer_does_not_count(
+def test_votes_that_do_not_count_have_a_code(
     operator: str, covers: tuple[str, ...], changes: dict[str, Any], code: str | None, answer: str
 ) -> None:
     approve = answer == "approve"
@@ -200,7 +202,7 @@ def test_whose_answer_does_not_count(
     assert (None if found is None else found.code) == code
 
 
-def test_an_account_counts_as_the_person_that_it_counts_as() -> None:
+def test_an_operator_cannot_vote_if_the_asker_is_the_same_person() -> None:
     asked = made(owner="app_3", askers=("app_4", "app_5"))
     for approve in (True, False):
         say: Any = {"approve": approve, "now": NOW}
@@ -222,7 +224,7 @@ SHOWN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_whatever_is_shown_makes_another_version(name: str) -> None:
+def test_every_shown_member_changes_the_version(name: str) -> None:
     first = made()
     other = made(**{name: SHOWN[name]}) if name != "roles" else made("lead", "security")
     assert other.version != first.version
@@ -233,7 +235,7 @@ def test_whatever_is_shown_makes_another_version(name: str) -> None:
     assert envelope.version_error(other, other.version) is None
 
 
-def test_what_becomes_of_a_question_makes_no_other_version() -> None:
+def test_votes_and_state_do_not_change_the_version() -> None:
     first = made()
     vote = yes(first, "lead")
     after = replace(first, votes=(vote,), state="approved", decided_at=NOW, revoked=True)
@@ -251,13 +253,13 @@ def test_what_becomes_of_a_question_makes_no_other_version() -> None:
         {"approve": False},
     ],
 )
-def test_what_is_no_approval(change: dict[str, Any]) -> None:
+def test_votes_that_are_no_approval_do_not_count(change: dict[str, Any]) -> None:
     asked = made(askers=("app_9",))
     assert asked.counts(yes(asked, "lead"))
     assert not asked.counts(replace(yes(asked, "lead"), **change))
 
 
-def test_a_question_that_is_asked_for_more_reasons_ends_no_later() -> None:
+def test_additional_roles_do_not_extend_the_expiry() -> None:
     then = made(reason="one", purpose="a")
     more = made("security", policies=("other",), reason="two", purpose="b", expires_at=NOW + 5)
     after = envelope.add_roles(then, more)
@@ -277,7 +279,7 @@ def test_a_question_that_is_asked_for_more_reasons_ends_no_later() -> None:
         ({}, {"a": "x"}, True),
     ],
 )
-def test_a_field_that_is_left_out_is_open(
+def test_an_omitted_field_is_open(
     then: dict[str, Any],
     now: dict[str, Any],
     same: bool,  # noqa: FBT001
@@ -286,7 +288,7 @@ def test_a_field_that_is_left_out_is_open(
     assert envelope.same_resource(one, other) is same
 
 
-def test_a_deed_is_the_tenants_command() -> None:
+def test_the_action_hash_depends_on_tenant_command_and_resource() -> None:
     deed = envelope.action_hash(BOUND)
     changes: list[dict[str, Any]] = [
         *({"args": None}, {"app": "app_9"}, {"ttl": 1}, {"agentDid": "x"}, {"context": {}})
@@ -297,7 +299,7 @@ def test_a_deed_is_the_tenants_command() -> None:
     assert envelope.action_hash(BOUND | {"tenant": "b"}) != deed
 
 
-def test_a_view_leaves_out_what_there_is_not() -> None:
+def test_a_view_omits_missing_members() -> None:
     shown = view("http://x", made(bound=BOUND | {"args": None, "context": {}}), NOW)
     assert ApprovalView.model_validate(shown)
     absent = {"args", "bound", "context", "purpose", "reason", "decidedAt", "consumedAt"}
@@ -305,7 +307,7 @@ def test_a_view_leaves_out_what_there_is_not() -> None:
     assert shown["argsBound"] is False
 
 
-def test_a_view_keeps_what_is_empty_but_there() -> None:
+def test_a_view_keeps_empty_members() -> None:
     bound = BOUND | {"args": {}, "context": {"fact": None}}
     shown = view("http://x", made(bound=bound, sent={}), NOW)
     assert (shown["args"], shown["bound"], shown["argsBound"]) == ({}, {}, True)
