@@ -21,6 +21,7 @@ from vectors import (
     cases_fork,
     cases_protocol,
     cases_reasons,
+    cases_reasons_of_text,
     cases_reasons_of_use,
     cases_receipts,
     cases_requested,
@@ -30,7 +31,7 @@ from vectors import (
 )
 from vectors.attack_base import PEOPLE, Attack
 from vectors.cases import case, refused
-from vectors.catalogue import FORGERIES, forged
+from vectors.catalogue import FORGERIES, REARRANGEMENTS, forged
 from vectors.making import Making
 
 Json = Any
@@ -67,6 +68,7 @@ def known() -> list[tuple[bytes, Object]]:
         *cases_fork.forking(),
         *cases_protocol.protocol(),
         *cases_reasons.reasons(),
+        *cases_reasons_of_text.reasons_of_text(),
         *cases_reasons_of_use.reasons_of_use(),
         *cases_receipts.receipts(),
         *cases_signing.signing(),
@@ -189,7 +191,8 @@ class Mutator:
                 more = self._random.choice(("", "/", "-", "a", value[at], value[at].upper()))
                 return value[:at] + more + value[at + self._random.randrange(2) :]
             case list() if value:
-                return self._random.choice((value[::-1], value[:-1], value * 2, value[:1] * 9))
+                rearrange = self._random.choice([*REARRANGEMENTS.values()])
+                return rearrange(value, self._random.randrange(len(value)))
             case _:
                 return self._value()
 

@@ -15,7 +15,7 @@ from model.canonical import canon
 from model.judge import WrongAnswer, judge
 from ucan_loop import Loop
 from vectors import forge
-from vectors.cases_receipts import RECEIPT, receipt_payload
+from vectors.forge import RECEIPT, receipt_payload
 
 SEED = 20261121
 LINES = times(8_000, short=2_000)

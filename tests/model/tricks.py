@@ -27,7 +27,7 @@ from model.making import Chain, Draft, Json, answered
 from model.rules import LAST_SECOND, MAX_TOKEN, MAX_USE
 from model.statements import malformed, random_float, statement, value
 from vectors import attack_json, attack_keys
-from vectors.catalogue import FORGERIES
+from vectors.catalogue import FORGERIES, REARRANGEMENTS
 from vectors.forge import b64, cid, did, unb64
 from vectors.making import Making
 
@@ -354,22 +354,20 @@ def an_order(random: Random, made: Scene) -> Chain:
     if not texts:
         return chain
     at, other = (random.randrange(min(len(texts), len(chain.links))) for _ in "ab")
-    match random.randrange(7):
+    match random.randrange(10):
         case 0:
-            del texts[at]
-        case 1:
             texts[at], texts[other] = texts[other], texts[at]
-        case 2:
+        case 1:
             texts.insert(at, texts[other])
-        case 3:
-            texts.reverse()
-        case 4:
+        case 2:
             assert chain.use
             texts[at] = random.choice(("x", "", chain.use.token(prf=texts[:1])))
-        case 5:
+        case 3:
             texts.extend(texts[-1:] * random.choice((1, 8, 32)))
-        case _:
+        case 4:
             texts[at] = made.chain.links[at].changed(nonce="another").token()
+        case _:
+            chain.texts = random.choice([*REARRANGEMENTS.values()])(texts, at)
     return chain
 
 

@@ -16,8 +16,8 @@ ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "verification.md"
 SOURCE: Final = ROOT / "ucan-bin" / "src"
 ATTACKS: Final = ROOT / "tests" / "vectors" / "attacks"
-OTHER_KINDS: Final = {"checkpoint", "order"}
-"""Groups about signed heads of logs, and about which of two rules answers."""
+OTHER_KINDS: Final = {"checkpoint", "receipt", "order"}
+"""Groups about signed heads of logs, about receipts, and about which of two rules answers."""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,16 @@ class Attack(NamedTuple):
     hop: int | None
 
 
+def issued_by(party: Party) -> Forge:
+    """Signed by another party, in its own name."""
+    return lambda making: replace(making, party=party).saying(iss=party.did).token
+
+
+def issued_by_neighbour(step: int) -> Forge:
+    """Signed, in its own name, by another party of the chain."""
+    return lambda making: issued_by(PEOPLE[PEOPLE.index(making.party) + step])(making)
+
+
 @dataclass(frozen=True)
 class Good:
     """A chain that verifies, and perhaps its use: what each party says, before anyone signs."""

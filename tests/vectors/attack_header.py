@@ -16,6 +16,7 @@ from vectors.forge import (
     CHECKPOINT,
     DELEGATION,
     INVOCATION,
+    RECEIPT,
     UNRELATED,
     Payload,
     b64,
@@ -30,7 +31,6 @@ from vectors.making import Forge, Making
 ABOUT: Final = (
     "Headers (RFC 8725): none, HMAC with a public key, kid, jwk, jku, x5u, crit, other kinds."
 )
-RECEIPT: Final = {"alg": "EdDSA", "typ": "nomos-receipt+jwt"}
 
 
 def attacks() -> Iterator[Attack]:

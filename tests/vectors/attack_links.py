@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vectors.attack_base import LONG, PEOPLE, Attack, Good
+from vectors.attack_base import LONG, PEOPLE, Attack, Good, issued_by, issued_by_neighbour
 from vectors.attack_places import CHAIN, RICH_CHAIN, RICH_USE, USE, Place, everywhere
 from vectors.forge import DELEGATION, UNRELATED, cid, delegation, sign
-from vectors.making import Forge, Making, holding, saying
+from vectors.making import Forge, holding, saying
+from vectors.rearranging import REARRANGEMENTS
 
 ABOUT: Final = "Links dropped, moved, doubled, a sibling's, below an approval; chains too deep."
 
@@ -25,8 +26,8 @@ def attacks() -> Iterator[Attack]:
     yield from everywhere(ROOTS, BROKEN, at=roots, read=False)
     for good in (CHAIN[2], RICH_CHAIN[3], CHAIN[8], USE[2]):
         for hop in range(1, len(good.links)):
-            yield from _approved(good, hop)
-            yield from _fixed(good, hop)
+            for name, forge in {**APPROVED, **FIXED}.items():
+                yield good.attack(name, f"hop {hop}", BROKEN, hop, good.request({hop - 1: forge}))
     for good in (CHAIN[1], CHAIN[2], CHAIN[8], USE[1], RICH_USE[2]):
         yield from _deep(good)
 
@@ -52,30 +53,31 @@ def _moved(good: Good) -> Iterator[Attack]:
             code, hop = "chain_too_deep", 0
         return good.attack(f"links: {name}", where, code, hop, good.about(chain))
 
+    def moved(name: str, where: str, hop: int, code: str = BROKEN, at: int = 0) -> Attack:
+        return broken(name, where, hop, REARRANGEMENTS[name](links, at), code)
+
     # What is left then begins with an agent's own word.
-    yield broken("dropped", "hop 0", 0, links[1:], "untrusted_issuer")
+    yield moved("dropped", "hop 0", 0, "untrusted_issuer")
     for hop in range(1, last):
         # The link after it, or the invocation, moves up and is by somebody else.
         if hop + 1 < last or good.use:
-            yield broken("dropped", f"hop {hop}", hop, links[:hop] + links[hop + 1 :])
-        swapped = [*links[: hop - 1], links[hop], links[hop - 1], *links[hop + 1 :]]
-        yield broken("swapped with the one before", f"hop {hop}", max(hop - 1, 1), swapped)
-    yield broken("in reverse", "all", 1, links[::-1])
-    yield broken("the first moved to the end", "all", last - 1, [*links[1:], links[0]])
-    yield broken("the last moved to the front", "all", 1, [links[-1], *links[:-1]])
+            yield moved("dropped", f"hop {hop}", hop, at=hop)
+        yield moved("swapped with the one before", f"hop {hop}", max(hop - 1, 1), at=hop)
+    yield moved("in reverse", "all", 1)
+    yield moved("the first moved to the end", "all", last - 1)
+    yield moved("the last moved to the front", "all", 1)
     if last > 2:
-        yield broken("only the first and the last", "all", 1, [links[0], links[-1]])
-    yield broken("the root alone, many times", "all", 1, [links[0]] * last)
+        yield moved("only the first and the last", "all", 1)
+    yield moved("the root alone, many times", "all", 1)
 
 
 def _doubled(good: Good) -> Iterator[Attack]:
     links = good.tokens()
     for hop in range(len(links)):
-        twice = [*links[: hop + 1], *links[hop:]]
+        twice = REARRANGEMENTS["doubled"](links, hop)
         yield good.attack("links: doubled", f"hop {hop}", BROKEN, hop + 1, good.about(twice))
-    yield good.attack(
-        "links: the whole chain twice", "all", BROKEN, len(links), good.about(links * 2)
-    )
+    whole = REARRANGEMENTS["the whole chain twice"](links, 0)
+    yield good.attack("links: the whole chain twice", "all", BROKEN, len(links), good.about(whole))
 
 
 def _foreign(good: Good) -> Iterator[Attack]:
@@ -105,28 +107,14 @@ def _foreign(good: Good) -> Iterator[Attack]:
             )
 
 
-def _other_issuer(making: Making) -> str:
-    return Making(making.header, {**making.payload, "iss": UNRELATED.did}, UNRELATED).token
-
-
-def _neighbour(step: int) -> Forge:
-    """Signed, in their own name, by someone else of the chain."""
-
-    def forge(making: Making) -> str:
-        party = PEOPLE[PEOPLE.index(making.party) + step]
-        return Making(making.header, {**making.payload, "iss": party.did}, party).token
-
-    return forge
-
-
 def _proofs(*more: str) -> Forge:
     return lambda making: making.saying(prf=[*making.payload["prf"], *more]).token
 
 
 UNLINKED: Final[dict[str, Forge]] = {
-    "link: by a stranger": _other_issuer,
-    "link: by the issuer of the one before": _neighbour(-1),
-    "link: by its own audience": _neighbour(1),
+    "link: by a stranger": issued_by(UNRELATED),
+    "link: by the issuer of the one before": issued_by_neighbour(-1),
+    "link: by its own audience": issued_by_neighbour(1),
     "link: no proof": saying(prf=...),
     "link: an empty proof": saying(prf=[]),
     "link: another proof": saying(prf=["0" * 64]),
@@ -147,29 +135,30 @@ ROOTS: Final[dict[str, Forge]] = {
 }
 
 
-def _approved(good: Good, hop: int) -> Iterator[Attack]:
-    """What came from an approval is for one call. Only the word `approval` counts."""
+# What came from an approval is for one call. Only the word `approval` counts.
+APPROVED: Final[dict[str, Forge]] = {
+    f"link: below {name}": holding("approval", value)
     for name, value in {
         "an approval": {"id": "env_1", "fingerprint": "0"},
         "an approval that is null": None,
         "an approval that is false": False,
-    }.items():
-        request = good.request({hop - 1: holding("approval", value)})
-        yield good.attack(f"link: below {name}", f"hop {hop}", BROKEN, hop, request)
+    }.items()
+}
 
+NOT_TRUE: Final[dict[str, Any]] = {
+    "what is not forkable": False,
+    "what is forkable: null": None,
+    "what is forkable as a text": "true",
+    "what is forkable as a number": 1,
+    "what is forkable by nothing": {},
+}
+"""Nothing is below what says that it cannot be handed on; only true says that it can."""
 
-def _fixed(good: Good, hop: int) -> Iterator[Attack]:
-    """Nothing is below what says that it cannot be handed on; only true says that it can."""
-    values: dict[str, Any] = {
-        "what is not forkable": False,
-        "what is forkable: null": None,
-        "what is forkable as a text": "true",
-        "what is forkable as a number": 1,
-        "what is forkable by nothing": {},
-    }
-    for name, value in values.items():
-        request = good.request({hop - 1: holding("forkable", value)})
-        yield good.attack(f"link: below {name}", f"hop {hop}", BROKEN, hop, request)
+FIXED: Final[dict[str, Forge]] = {
+    f"link: below {name}": holding("forkable", value) for name, value in NOT_TRUE.items()
+}
+
+FORGERIES: Final = {**UNLINKED, **ROOTS, **APPROVED, **FIXED}
 
 
 def _deep(good: Good) -> Iterator[Attack]:

@@ -50,16 +50,23 @@ def spare(letter: str, bits: int = 1) -> str:
     return ALPHABET[ALPHABET.index(letter) ^ bits]
 
 
+def longer(making: Making) -> Making:
+    """One character more, which changes length and signature."""
+    name = "nonce" if "nonce" in making.payload else "cmd"
+    return making.saying(**{name: making.payload[name] + "-"})
+
+
 def spare_in_payload(making: Making) -> str:
     """A payload whose length leaves spare bits, with one of them set."""
     while len(canonical(making.payload)) % 3 != 1:
-        making = making.saying(nonce=making.payload["nonce"] + "-")
+        making = longer(making)
     header, payload, _ = making.token.split(".")
     return making.segments(header, payload[:-1] + spare(payload[-1]))
 
 
 def in_other_alphabet(making: Making) -> str:
     """A payload whose text has a dash or underscore, in the alphabet that has + and /."""
+    assert "nonce" in making.payload
     making = making.saying(nonce="n-~~~???>>>")
     header, payload, _ = making.token.split(".")
     other = base64.b64encode(unb64(payload)).decode().rstrip("=")
@@ -69,7 +76,7 @@ def in_other_alphabet(making: Making) -> str:
 
 def signature_in_other_alphabet(making: Making) -> str:
     while not set("-_") & set(making.token.rpartition(".")[2]):
-        making = making.saying(nonce=making.payload["nonce"] + "-")
+        making = longer(making)
     signed, _, signature = making.token.rpartition(".")
     return f"{signed}.{signature.replace('-', '+').replace('_', '/')}"
 

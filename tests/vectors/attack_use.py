@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from vectors.attack_base import PEOPLE, Attack, Good
+from vectors.attack_base import PEOPLE, Attack, Good, issued_by, issued_by_neighbour
 from vectors.attack_places import CHAIN, LENGTHS, RICH_USE, USE, Place, everywhere
-from vectors.forge import ISSUER, NOW, UNRELATED, Party
-from vectors.making import Forge, Making, saying
+from vectors.forge import ISSUER, NOW, UNRELATED
+from vectors.making import Forge, saying
+from vectors.rearranging import REARRANGEMENTS
 
 ABOUT: Final = "Invocations by others, for other services, of other commands, and for longer."
 
@@ -36,18 +37,10 @@ def rich_uses(turn: int) -> Iterator[Place]:
         yield RICH_USE[3], 3
 
 
-def _by(party: Party) -> Forge:
-    return lambda m: Making(m.header, {**m.payload, "iss": party.did}, party).token
-
-
-def _by_neighbour(step: int) -> Forge:
-    return lambda making: _by(PEOPLE[PEOPLE.index(making.party) + step])(making)
-
-
 BY_OTHERS: Final[dict[str, Forge]] = {
-    "use: by a stranger": _by(UNRELATED),
-    "use: by the one who handed it on": _by_neighbour(-1),
-    "use: by one who was never handed it": _by_neighbour(1),
+    "use: by a stranger": issued_by(UNRELATED),
+    "use: by the one who handed it on": issued_by_neighbour(-1),
+    "use: by one who was never handed it": issued_by_neighbour(1),
     "use: about a stranger": saying(sub=UNRELATED.did),
     "use: about the agent itself": lambda m: m.saying(sub=m.payload["iss"]).token,
     "use: about the service": lambda m: m.saying(sub=m.payload["aud"]).token,
@@ -71,6 +64,8 @@ WIDER: Final[dict[str, Forge]] = {
     "use: an hour longer than the chain": saying(exp=NOW + 3600),
 }
 
+FORGERIES: Final = {**BY_OTHERS, **FOR_OTHERS, **WIDER}
+
 
 def _forwarded(good: Good) -> Iterator[Attack]:
     """The service that got it, or someone on the way, uses it at another."""
@@ -89,7 +84,7 @@ def _prefixes(good: Good) -> Iterator[Attack]:
     """The same agent, with a chain that ends before it."""
     links = good.tokens()
     for kept in range(1, len(links)):
-        request = good.about(links[:kept])
+        request = good.about(REARRANGEMENTS["cut off"](links, kept))
         yield good.attack(
             "use: of a shorter chain", f"{kept} links", "chain_invalid", kept, request
         )

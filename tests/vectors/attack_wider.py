@@ -15,7 +15,7 @@ WIDER: Final = "chain_attenuation_violation"
 
 
 def attacks() -> Iterator[Attack]:
-    yield from everywhere({**WIDENED, **CONSTRAINTS}, WIDER, at=narrow, read=False)
+    yield from everywhere(FORGERIES, WIDER, at=narrow, read=False)
 
 
 def narrow(turn: int) -> Iterator[Place]:
@@ -79,3 +79,5 @@ CONSTRAINTS: Final[dict[str, Forge]] = {
         "all of it in the prototype": {"__proto__": INSIDE},
     }.items()
 }
+
+FORGERIES: Final = {**WIDENED, **CONSTRAINTS}

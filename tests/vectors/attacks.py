@@ -22,6 +22,7 @@ from vectors import (
     attack_links,
     attack_order,
     attack_policy,
+    attack_receipt,
     attack_requested,
     attack_service,
     attack_signatures,
@@ -55,6 +56,7 @@ GROUPS: Final[dict[str, tuple[str, Callable[[], Iterator[Attack]]]]] = {
     "requested": (attack_requested.ABOUT, attack_requested.attacks),
     "order": (attack_order.ABOUT, attack_order.attacks),
     "checkpoint": (attack_checkpoint.ABOUT, attack_checkpoint.attacks),
+    "receipt": (attack_receipt.ABOUT, attack_receipt.attacks),
 }
 
 

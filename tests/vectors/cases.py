@@ -63,6 +63,12 @@ def verify_checkpoint(token: str, issuers: list[str] | None = None) -> Payload:
     return {"op": "verify_checkpoint", "token": token, "issuers": trusted}
 
 
+def verify_receipt(token: str, issuers: list[str] | None = None) -> Payload:
+    """Ask about a receipt that the service should have signed."""
+    trusted = [SERVICE.did] if issuers is None else issuers
+    return {"op": "verify_receipt", "token": token, "issuers": trusted}
+
+
 def signed(token: str) -> Payload:
     return {"jwt": token, "cid": cid(token)}
 

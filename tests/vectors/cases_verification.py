@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Final
 
 from vectors.cases import CONSTRAINT, RESOURCE, Case, case, nested, verify, verify_use
 from vectors.forge import (
@@ -15,6 +16,7 @@ from vectors.forge import (
     RESEARCHER,
     SERVICE,
     UNRELATED,
+    Party,
     Payload,
     child,
     cid,
@@ -62,6 +64,7 @@ def verification() -> list[Case]:
     nothing = {name: value for name, value in bare.items() if name != "meta"}
     lineage = ["0" * 64, "1" * 64]
     heir = root(prf=lineage)
+    late = {**HERE, "lineage": {"depth": 7}}
     unlinked = sign(DELEGATION, delegation(PLANNER, RESEARCHER), PLANNER)
     odd = root(meta={"__proto__": {"resource_constraint": {}}, "10": 1, "9": 2, "\u00e9": "\u00e9"})
     policy = [
@@ -112,10 +115,16 @@ def verification() -> list[Case]:
             nothing | {"cids": [cid(root(meta=...))]},
         ),
         *_at_a_service(),
+        *_at_the_limits(),
         ok(
             "lineage counts",
             verify(chain=[heir], max_depth=3),
             bare | {"cids": [cid(heir)], "depth": 3, "lineage": lineage},
+        ),
+        ok(
+            "what the root says was before it counts",
+            verify(chain=[root(meta=late)]),
+            bare | {"cids": [cid(root(meta=late))], "depth": 8, "meta": late},
         ),
         ok(
             "a link without prf, where that is accepted",
@@ -219,11 +228,37 @@ def _at_a_service() -> Iterator[Case]:
     yield _used("a link that names the service once more", [first, narrowed], HERE, {})
 
 
+def _at_the_limits() -> Iterator[Case]:
+    """As much as a token may say, and no more."""
+    ends = root(exp=NOW + 3600)
+    rows: tuple[tuple[str, list[str], dict[str, Any]], ...] = (
+        ("that ends with its chain", [root()], {"exp": NOW + 300}),
+        ("that lives an hour and a minute", [ends], {"exp": NOW + 3600}),
+        ("with a nonce of eight characters", [root()], {"nonce": "12345678"}),
+        ("of a chain of which only the last link has a constraint", [root(), OWN], {}),
+    )
+    for name, links, changes in rows:
+        holder = PLANNER if len(links) == 1 else RESEARCHER
+        token = sign(INVOCATION, invocation(holder, links, **changes), holder)
+        constraint = {"constraint": CONSTRAINT} if OWN in links else {}
+        answer = {**_answer(holder, links, HERE, token), **constraint}
+        answer |= {"expires_at": changes.get("exp", NOW + 60)}
+        answer |= {"nonce": changes.get("nonce", "invocation-1")}
+        yield case(f"an invocation {name}", verify_use(token), answer=answer)
+
+
+OWN: Final = child(root(), meta={"resource_constraint": CONSTRAINT})
+
+
 def _used(name: str, links: list[str], meta: Payload, asked: Payload) -> Case:
     """An invocation by the holder of these links, which verifies."""
     holder = PLANNER if len(links) == 1 else RESEARCHER
     token = sign(INVOCATION, invocation(holder, links), holder)
-    answer = {
+    return case(name, verify_use(token, **asked), answer=_answer(holder, links, meta, token))
+
+
+def _answer(holder: Party, links: list[str], meta: Payload, token: str) -> Payload:
+    return {
         "agent": holder.did,
         "root": ISSUER.did,
         "cmd": "/github/issue/list",
@@ -237,4 +272,3 @@ def _used(name: str, links: list[str], meta: Payload, asked: Payload) -> Case:
         "nonce": "invocation-1",
         "cid": cid(token),
     }
-    return case(name, verify_use(token, **asked), answer=answer)

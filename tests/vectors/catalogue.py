@@ -1,7 +1,8 @@
-"""Every forgery that can be tried on any token, in groups.
+"""Every forgery that can be tried on any token, in groups, and on any chain.
 
 Beside these, the modules `attack_*.py` have attacks on one chain or one request, which are kept in
-the stored vectors only.
+the stored vectors only. The vectors, the model's chains and the fuzzer take their bad tokens from
+here; the TypeScript tests read the vectors.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from vectors import (
     attack_header,
     attack_json,
     attack_keys,
+    attack_links,
     attack_signatures,
     attack_text,
+    attack_use,
+    attack_wider,
 )
 from vectors.making import Forge, Making
+from vectors.rearranging import REARRANGEMENTS
+
+__all__ = ["FORGERIES", "REARRANGEMENTS", "forged"]
 
 FORGERIES: Final[Mapping[str, Mapping[str, Forge]]] = {
     "text": {**attack_text.FORGERIES, **attack_text.LONG},
@@ -26,6 +33,11 @@ FORGERIES: Final[Mapping[str, Mapping[str, Forge]]] = {
     "keys": attack_keys.FORGERIES,
     "signatures": attack_signatures.FORGERIES,
     "claims": attack_claims.FORGERIES,
+    "authority": {
+        **attack_links.FORGERIES,
+        **attack_wider.FORGERIES,
+        **attack_use.FORGERIES,
+    },
 }
 
 

@@ -25,6 +25,7 @@ ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 DELEGATION: Final = {"alg": "EdDSA", "typ": "JWT", "ucv": "1.0.0-cb"}
 INVOCATION: Final = {"alg": "EdDSA", "typ": "ucan-inv+jwt", "ucv": "1.0.0-cb"}
 CHECKPOINT: Final = {"alg": "EdDSA", "typ": "nomos-checkpoint+jwt"}
+RECEIPT: Final = {"alg": "EdDSA", "typ": "nomos-receipt+jwt"}
 ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -160,6 +161,29 @@ def use(prf: list[str], /, **changes: object) -> str:
 def checkpoint(**changes: object) -> str:
     """What the issuer says of a log."""
     return sign(CHECKPOINT, checkpoint_payload(ISSUER, **changes), ISSUER)
+
+
+def receipt_payload(**changes: object) -> Payload:
+    """What a service says of an invocation that it allowed; `...` leaves a member out."""
+    first = root()
+    chain = [first, child(first)]
+    payload: Payload = {
+        "iss": SERVICE.did,
+        "service": SERVICE.did,
+        "cmd": "/github/issue/list",
+        "resource_hash": "cd" * 32,
+        "outcome": "allow",
+        "agent": RESEARCHER.did,
+        "root": ISSUER.did,
+        "chain": [cid(token) for token in chain],
+        "invocation": cid(use(chain)),
+        "iat": NOW,
+    }
+    return changed(payload, changes)
+
+
+def receipt(**changes: object) -> str:
+    return sign(RECEIPT, receipt_payload(**changes), SERVICE)
 
 
 def respelled(token: str, spell: Callable[[bytes], bytes], party: Party) -> str:

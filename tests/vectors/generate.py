@@ -24,6 +24,7 @@ from vectors import (  # noqa: E402
     cases_fork,
     cases_protocol,
     cases_reasons,
+    cases_reasons_of_text,
     cases_reasons_of_use,
     cases_receipts,
     cases_requested,
@@ -50,7 +51,11 @@ def files() -> dict[Path, str]:
         ),
         "reasons.json": (
             "What each refusal says: the sentence, the field, what it had to be, what it was.",
-            [*cases_reasons.reasons(), *cases_reasons_of_use.reasons_of_use()],
+            [
+                *cases_reasons.reasons(),
+                *cases_reasons_of_text.reasons_of_text(),
+                *cases_reasons_of_use.reasons_of_use(),
+            ],
         ),
         "fork.json": (
             "Forking: what is handed on, byte for byte, and what is not.",

@@ -1,7 +1,6 @@
 """Tokens before they are signed, and forgers who make something else of them.
 
-`catalogue.py` collects the forgers. The stored vectors, the model's random chains and the fuzzer
-take their bad tokens from there.
+`catalogue.py` collects the forgers.
 """
 
 from __future__ import annotations
