@@ -22,7 +22,7 @@ import { covers, isConstraint } from "../src/verify/resource.ts";
 import { MAX_SEGMENTS, parseSelector, select } from "../src/verify/selector.ts";
 import { excess } from "../src/verify/excess.ts";
 import { vacuous } from "../src/verify/vacuous.ts";
-import { ISSUER, PLANNER, sealedText, SERVICE, verifyRequest } from "../test/forge.ts";
+import { ISSUER, PLANNER, sealedText, SERVICE, verifyRequest } from "../test/tokens.ts";
 import { answers } from "../test/loop.ts";
 import type { Target } from "./engine.ts";
 

@@ -7,6 +7,7 @@ import {
   namesAreNfc,
   nestingOf,
   parse,
+  shown,
   type Json,
 } from "../src/token/canonical.ts";
 
@@ -179,5 +180,38 @@ describe("an integer that would change value is named", () => {
   ])("%s", (text, path) => {
     expect(parse(text, 32)).toMatchObject({ message: expect.stringContaining(path) });
     expect(parse(text, 32)).toMatchObject({ message: expect.stringMatching(/^["[a]/) });
+  });
+});
+
+describe("text that is easily misread", () => {
+  test.each<[string, Json]>([
+    ['{"a\\\\":1,"b":2}', { "a\\": 1, b: 2 }],
+    ['["\\\\","]"]', ["\\", "]"]],
+    ['{"a\\\\\\"":"\\"{"}', { 'a\\"': '"{' }],
+    ["[1,123456789012345]", [1, 123_456_789_012_345]],
+    ["[ 123456789012345]", [123_456_789_012_345]],
+    ["[-9007199254740991]", [-9_007_199_254_740_991]],
+  ])("%s is read", (text, value) => {
+    expect(parse(text, 32)).toEqual(value);
+  });
+
+  test.each([
+    ["[null,9007199254740993]", "[1]: an integer"],
+    ['{"a":{"b":[0,-9007199254740993]}}', "a.b[1]: an integer"],
+    [`{"${"n".repeat(400)}":9007199254740993}`, `${"n".repeat(256)}: an integer`],
+  ])("%s is refused", (text, sentence) => {
+    expect(refusal(text)).toContain(sentence);
+    expect(refusal(text)).toMatch(/^.{0,256}: an integer is beyond/);
+  });
+
+  test("names of digits are in the order of texts", () => {
+    expect(canonical({ 20: 1, 100: 2 })).toBe('{"100":2,"20":1}');
+    expect(canonical([{ 20: 1, 100: [null] }])).toBe('[{"100":[null],"20":1}]');
+  });
+
+  test("a value is shown whole as long as it may be", () => {
+    expect(shown("a".repeat(254))).toBe(`"${"a".repeat(254)}"`);
+    expect(shown("a".repeat(255))).toBe(`"${"a".repeat(255)}…`);
+    expect(shown(`${"a".repeat(254)}\u{1f600}`)).toBe(`"${"a".repeat(254)}\ufffd…`);
   });
 });

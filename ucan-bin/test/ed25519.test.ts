@@ -96,6 +96,17 @@ describe("points", () => {
   });
 });
 
+test("RFC 8032, test 1", () => {
+  const seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+  const { secret, publicBytes } = keyPair(Buffer.from(seed, "hex"));
+  expect(Buffer.from(publicBytes).toString("hex")).toBe(
+    "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+  );
+  const signature = sign(Buffer.alloc(0), secret);
+  expect(Buffer.from(signature).toString("hex")).toMatch(/^e5564300c360ac729086e2cc806e828a/);
+  expect(verify(Buffer.alloc(0), signature, publicKey(publicBytes)!)).toBe(true);
+});
+
 test("the key's bytes outlive the seed's", () => {
   const seed = Buffer.alloc(32, 1);
   keyPair(seed);

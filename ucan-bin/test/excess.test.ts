@@ -10,7 +10,7 @@ import { readDelegation } from "../src/token/delegation.ts";
 import { cidOf } from "../src/token/jwt.ts";
 import { excess, type Excess, type Stated } from "../src/verify/excess.ts";
 import { parsePolicy } from "../src/verify/pol.ts";
-import { delegation, forkRequest, link, PLANNER, RESEARCHER, sealed } from "./forge.ts";
+import { delegation, forkRequest, link, PLANNER, RESEARCHER, sealed } from "./tokens.ts";
 
 const N = ".args.n";
 const UNDER_SRC: Json = [

@@ -12,8 +12,8 @@ import { didOf } from "../src/token/did_key.ts";
 import { keyPair } from "../src/token/ed25519.ts";
 import { cidOf } from "../src/token/jwt.ts";
 import { verify } from "../src/verify/verify.ts";
-import { delegation, forkRequest, ISSUER, link, NOW, PLANNER } from "./forge.ts";
-import { RESEARCHER, sealed, SERVICE, verifyRequest } from "./forge.ts";
+import { delegation, forkRequest, ISSUER, link, NOW, PLANNER } from "./tokens.ts";
+import { RESEARCHER, sealed, SERVICE, verifyRequest } from "./tokens.ts";
 
 type Line = Omit<AnswerOf["fork"], "id" | "ok">;
 
@@ -297,6 +297,7 @@ describe("the chains that are narrowed must verify", () => {
     ["one for another key", [foreign], "audience_mismatch", 0],
     ["a broken one", [first, foreign], "chain_invalid", 1],
     ["one that is text", ["x"], "malformed_ucan", 0],
+    // Forged here, because the message has the place in the fork's request.
     [
       "one with another's signature",
       [sealed("delegation", delegation(), SERVICE)],
@@ -309,6 +310,14 @@ describe("the chains that are narrowed must verify", () => {
     const request = asking([link({ chain: 1 })], [first], chain);
     const answer = fork(request, PLANNER.secret, random);
     expect(answer).toMatchObject({ code, hop, message: expect.stringMatching(/^chains\[1\]: /) });
+  });
+
+  test("one that ends in an approval", () => {
+    const meta = { approval: {} };
+    const last = delegation({ iss: SERVICE.did, aud: PLANNER.did, prf: [cidOf(foreign)], meta });
+    const chain = [foreign, sealed("delegation", last, SERVICE)];
+    expect(verify(verifyRequest({ chain }))).toMatchObject({ depth: 2 });
+    expect(refusal(asking([link()], chain))[0]).toBe("chain_invalid");
   });
 
   test("the others are not looked at", () => {

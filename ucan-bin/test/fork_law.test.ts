@@ -13,8 +13,8 @@ import { Refusal } from "../src/refusal.ts";
 import type { Json, JsonObject } from "../src/token/canonical.ts";
 import { cidOf } from "../src/token/jwt.ts";
 import { verify } from "../src/verify/verify.ts";
-import { delegation, forkRequest, HERE, invocation, ISSUER, NOW } from "./forge.ts";
-import { PLANNER, RESEARCHER, sealed, SERVICE, verifyRequest, type Party } from "./forge.ts";
+import { delegation, forkRequest, HERE, invocation, ISSUER, NOW } from "./tokens.ts";
+import { PLANNER, RESEARCHER, sealed, SERVICE, verifyRequest, type Party } from "./tokens.ts";
 
 const TREES = 250;
 const MAX_DEPTH = 5;
@@ -140,7 +140,7 @@ interface Step {
   readonly child: Party;
 }
 
-/** The link as a hostile parent signs it, who asks nobody. */
+/** The link as a hostile parent signs it; made here, because the law is about random requests. */
 function forged({ given: { chain, exp: end }, link, holder, child }: Step): string {
   const { cmd, pol, nonce, constraint, exp = end } = link;
   const claims: Delegation = {

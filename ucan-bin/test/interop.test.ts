@@ -27,7 +27,7 @@ import {
   SERVICE,
   verifyRequest,
   type Party,
-} from "./forge.ts";
+} from "./tokens.ts";
 
 const EDDSA = { algorithms: ["EdDSA"], currentDate: new Date(NOW * 1000) };
 
@@ -80,6 +80,7 @@ describe("jose", () => {
     );
     expect(answer).toMatchObject({ agent: PLANNER.did, root: ISSUER.did, nonce: "invocation-1" });
 
+    // Forged here, because another program signs it.
     const forged = await signed("invocation", invocation({ prf: [root] }), SERVICE);
     const refused = verify(
       verifyRequest({ invocation: forged, trusted_issuers: [ISSUER.did], audience: SERVICE.did }),

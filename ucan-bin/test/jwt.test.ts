@@ -1,15 +1,11 @@
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 
 import { Refusal } from "../src/refusal.ts";
-import { CID, cidOf, isTooLong, kindOf, MAX_TOKEN, open, seal } from "../src/token/jwt.ts";
-import { codeOf, delegation, ISSUER, sealed, sealedText } from "./forge.ts";
-
-function why(token: string): string | undefined {
-  const result = open("delegation", token);
-  return result instanceof Refusal ? `${result.code}: ${result.message}` : undefined;
-}
+import type { Json } from "../src/token/canonical.ts";
+import { CID, cidOf, HEADERS, isTooLong, kindOf, MAX_TOKEN } from "../src/token/jwt.ts";
+import { open, seal, unsigned } from "../src/token/jwt.ts";
+import { codeOf, delegation, ISSUER, sealed } from "./tokens.ts";
 
 test("what was sealed opens, and its cid is the hash of its text", () => {
   const payload = delegation({ meta: { "\u00e9": "e\u0301" } });
@@ -29,34 +25,6 @@ test("the header says what kind it is, and no token opens as the other", () => {
     expect(opened).toEqual([kind]);
   }
   expect(["x.y.z", "", "x"].map(kindOf)).toEqual([undefined, undefined, undefined]);
-});
-
-describe("a token that does not encode back to its own text is refused", () => {
-  const token = sealed("delegation", { a: 1, b: [] });
-  const [header, payload, signature] = token.split(".") as [string, string, string];
-  test.each([
-    ["two segments", `${header}.${payload}`, "three segments"],
-    ["four segments", `${token}.`, "three segments"],
-    ["another header", `${payload}.${payload}.${signature}`, "header"],
-    ["padding", `${header}.${payload}=.${signature}`, "canonical"],
-    ["a short signature", `${header}.${payload}.${signature.slice(0, -2)}`, "64 bytes"],
-    ["a padded signature", `${token}==`, "64 bytes"],
-    ["a space", sealedText("delegation", '{"a": 1}'), "canonical"],
-    ["disorder", sealedText("delegation", '{"b":1,"a":1}'), "canonical"],
-    ["a list", sealedText("delegation", "[]"), "not an object"],
-    ["no JSON", sealedText("delegation", "{"), "in the payload: not JSON"],
-    ["a name twice", sealedText("delegation", '{"a":1,"a":1}'), "twice"],
-    ["a name that is not NFC", sealedText("delegation", '{"e\u0301":1}'), "normalisation"],
-    [
-      "undecodable bytes",
-      `${header}.${Buffer.from('{"a":"\xff"}', "latin1").toString("base64url")}.${signature}`,
-      "canonical",
-    ],
-    ["too long", "a".repeat(MAX_TOKEN + 1), "longer than"],
-  ])("%s", (_, text, reason) => {
-    expect(why(text)).toMatch(/^malformed_ucan/);
-    expect(why(text)).toContain(reason);
-  });
 });
 
 test("a token may have 65,536 characters and not one more", () => {
@@ -81,7 +49,7 @@ describe("what would not open is not sealed", () => {
   test("text beyond the bound", () => {
     const fits = sealed("delegation", { a: "x".repeat(48 * 1024 - 128) });
     expect(fits.length).toBeLessThanOrEqual(MAX_TOKEN);
-    expect(why(fits)).toBeUndefined();
+    expect(open("delegation", fits)).toHaveProperty("cid");
     // No text of base64url has the one length between the last two.
     const lengths = [49_031, 49_032, 49_033, 49_034].map((size) => {
       const token = seal("delegation", { a: "x".repeat(size) }, ISSUER.secret);
@@ -91,5 +59,21 @@ describe("what would not open is not sealed", () => {
     expect(codeOf(seal("delegation", { a: "x".repeat(48 * 1024) }, ISSUER.secret))).toBe(
       "too_large",
     );
+  });
+});
+
+test("headers name the algorithm, the kind, and of UCANs the version", () => {
+  expect(HEADERS).toMatchObject({
+    delegation: { alg: "EdDSA", typ: "JWT", ucv: "1.0.0-cb" },
+    invocation: { alg: "EdDSA", typ: "ucan-inv+jwt", ucv: "1.0.0-cb" },
+    checkpoint: { alg: "EdDSA", typ: "nomos-checkpoint+jwt" },
+    receipt: { alg: "EdDSA", typ: "nomos-receipt+jwt" },
+  });
+});
+
+test("a payload that is nested too deep to be signed", () => {
+  const deep = Array.from({ length: 33 }).reduce<Json>((inner) => [inner], 1);
+  expect(unsigned("delegation", deep)).toMatchObject({
+    message: "the payload is nested deeper than 32 levels",
   });
 });

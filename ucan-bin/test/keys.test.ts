@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { describe, expect, test } from "vitest";
 
 import { Keys, MAX_KEYS, seedFromHex, takeSeed } from "../src/keys.ts";
-import { codeOf, ISSUER } from "./forge.ts";
+import { codeOf, ISSUER } from "./tokens.ts";
 
 test("a key is held under its DID until it is forgotten", () => {
   const keys = new Keys();

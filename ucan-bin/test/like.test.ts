@@ -80,3 +80,32 @@ function words(alphabet: string, longest: number): string[] {
   }
   return all;
 }
+
+describe("a pattern", () => {
+  test("takes the text's length, each piece's, and one for each piece", () => {
+    const reading = new EvaluationBudget();
+    expect(matches(parsePattern("ab*c"), "ab-c", reading)).toBe(true);
+    expect(reading.steps).toBe(4 + 3 + 2);
+  });
+
+  test("whose pieces repeat themselves fits what includes them", () => {
+    const pieces = Array.from({ length: 128 }, (_, bits) => spelled(bits + 128));
+    const texts = Array.from({ length: 128 }, (_, index) => spelled((index * 2_654_435) % 2 ** 16));
+    let fitting = 0;
+    for (const piece of pieces) {
+      const pattern = parsePattern(`*${piece}*`);
+      const nearly = [4, 6].map((length) => `${piece.slice(0, length)}${piece}`);
+      for (const text of [...texts, ...nearly]) {
+        const fits = matches(pattern, text, new EvaluationBudget());
+        expect(fits, `${piece} in ${text}`).toBe(text.includes(piece));
+        fitting += Number(fits);
+      }
+    }
+    expect(fitting).toBeGreaterThan(256);
+  });
+
+  /** The bits below the highest, as letters. */
+  function spelled(bits: number): string {
+    return bits.toString(2).slice(1).replaceAll("0", "a").replaceAll("1", "b");
+  }
+});

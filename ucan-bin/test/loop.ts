@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 
 import type { Signer } from "../src/operations.ts";
 import { serve, type Pipe } from "../src/serve.ts";
-import { signer } from "./forge.ts";
+import { signer } from "./tokens.ts";
 
 /** A `read` that hands out these pieces, one a call, and then ends. */
 export function reader(pieces: readonly (string | Uint8Array)[]): Pipe["read"] {

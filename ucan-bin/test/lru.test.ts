@@ -22,3 +22,11 @@ test("setting again replaces, and makes it the newest", () => {
     recent.set(name, value);
   expect([recent.get("a"), recent.get("b"), recent.get("c")]).toEqual([3, undefined, 4]);
 });
+
+test("no room is made for what was looked up in vain", () => {
+  const recent = new LruCache<number>(2);
+  recent.set("a", 1);
+  expect(recent.get("x")).toBeUndefined();
+  recent.set("b", 2);
+  expect([recent.get("a"), recent.get("b")]).toEqual([1, 2]);
+});

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 
 import { run, USAGE, type Outcome } from "../src/oneshot.ts";
 import type { AnswerOf } from "../src/protocol.gen.ts";
-import { delegation, ISSUER, link, NOW, PLANNER, RESEARCHER, sealed, signer } from "./forge.ts";
+import { delegation, ISSUER, link, NOW, PLANNER, RESEARCHER, sealed, signer } from "./tokens.ts";
 
 function invoked(args: string[], input: unknown = undefined, by = signer()): Outcome {
   const text = typeof input === "string" ? input : JSON.stringify(input ?? {});

@@ -4,8 +4,8 @@ import { describe, expect, test } from "vitest";
 import { answer, isOp, OPS } from "../src/operations.ts";
 import { isRequest, type Op } from "../src/protocol.gen.ts";
 import type { Refusal } from "../src/refusal.ts";
-import { checkpoint, codeOf, delegation, invocation, receipt } from "./forge.ts";
-import { HERE, ISSUER, NOW, PLANNER, RESEARCHER, sealed, SERVICE, signer } from "./forge.ts";
+import { checkpoint, codeOf, delegation, invocation, receipt } from "./tokens.ts";
+import { HERE, ISSUER, NOW, PLANNER, RESEARCHER, sealed, SERVICE, signer } from "./tokens.ts";
 
 function ask(op: Op, members: object, by = signer()): unknown {
   return answer(op, { id: 1, protocol: 1, op, ...members }, by);

@@ -272,3 +272,28 @@ describe("the steps of an evaluation", () => {
     expect(() => failedStatement(policy, { args: { x } }, reading)).toThrow(BudgetExceeded);
   });
 });
+
+function holds(statement: Json, args: JsonObject): boolean {
+  return failedStatement(parsed([statement]), { args }, new EvaluationBudget()) === undefined;
+}
+
+describe("the commands that policies leave", () => {
+  test.each<Json>([".resource", ".args", ".cmd.x", ".cmd[0]"])("%s is no command", (path) => {
+    expect(commandsLeft(parsed([["==", path, "/a"]]))).toBeUndefined();
+  });
+});
+
+describe("what is no number is not compared with one", () => {
+  const others: Json[] = ["5", "", null, true, false, [], [5], {}];
+  test.each(["<", "<=", ">", ">="])("%s", (op) => {
+    for (const a of others) {
+      for (const bound of [-1, 0, 5, 10]) {
+        expect(holds([op, ".args.a", bound], { a }), JSON.stringify(a)).toBe(false);
+      }
+    }
+  });
+});
+
+test("messages name what the operand should be", () => {
+  expect(parsePolicy([["any", ".args"]])).toBe("pol[0] is not [operator, selector, statement]");
+});

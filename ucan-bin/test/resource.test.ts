@@ -50,3 +50,9 @@ describe("a constraint is an object whose path is normalised", () => {
     expect(isConstraint(value)).toBe(right);
   });
 });
+
+test("a path that is not normalised covers nothing", () => {
+  expect(covers({ path: "a//b" }, { path: "a//b" })).toBe(false);
+  expect(covers({ path: "a//b" }, { path: "a" })).toBe(false);
+  expect(covers({ path: "a" }, { path: "a/../b" })).toBe(false);
+});

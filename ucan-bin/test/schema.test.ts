@@ -10,7 +10,7 @@ import {
   invocation,
   ISSUER,
   verifyRequest,
-} from "./forge.ts";
+} from "./tokens.ts";
 
 /** What the validator of an operation says about a request. */
 function why(op: keyof typeof isRequest, members: object): string {

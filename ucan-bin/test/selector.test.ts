@@ -147,3 +147,50 @@ test("a character of a text costs no more than the text did", () => {
   expect(select(selector, { text: "x".repeat(65536) }, reading)).toBe("x");
   expect(reading.steps).toBe(5 + 65536 + 1);
 });
+
+describe("selectors", () => {
+  test.each<[string, object]>([
+    [".[12]", { kind: "element", index: 12 }],
+    [".[-12]", { kind: "element", index: -12 }],
+    [".[10:12]", { kind: "slice", start: 10, end: 12 }],
+    [".[:-12]", { kind: "slice", start: 0, end: -12 }],
+    [".[-12:]", { kind: "slice", start: -12, end: undefined }],
+  ])("%s", (text, segment) => {
+    expect(parseSelector(text)).toEqual([{ ...segment, optional: false }]);
+  });
+
+  test("have 64 segments and not one more", () => {
+    expect(parseSelector(".a".repeat(64))).toHaveLength(64);
+    expect(parseSelector(".a".repeat(65))).toBe("a selector has at most 64 segments");
+  });
+
+  test("putting the members of a map in order is paid for", () => {
+    const selector = parseSelector(".[]");
+    if (typeof selector === "string") throw new Error(selector);
+    const reading = new EvaluationBudget();
+    const map = Object.fromEntries([..."hgfedcba"].map((name, index) => [name, index]));
+    expect(select(selector, map, reading)).toEqual([7, 6, 5, 4, 3, 2, 1, 0]);
+    expect(reading.steps).toBe(1 + 8 + 8 * 4 + 8); // the segment, names, their order, values
+  });
+
+  test("walk bytes once for each time they are named", () => {
+    const selector = parseSelector(".b[0]");
+    if (typeof selector === "string") throw new Error(selector);
+    const reading = new EvaluationBudget();
+    expect(select(selector, { b: { "/": { bytes: "AAEC" } } }, reading)).toBe(0);
+    const first = 2 + 1 + 4 + 3; // segments, the one member's name, base64, bytes
+    expect(reading.steps).toBe(first);
+    expect(select(selector, { b: { "/": { bytes: "AAEC" } } }, reading)).toBe(0);
+    expect(reading.steps).toBe(2 * first);
+  });
+
+  test("the same bytes are decoded once", () => {
+    const selector = parseSelector(".b[0]");
+    if (typeof selector === "string") throw new Error(selector);
+    const reading = new EvaluationBudget();
+    const value = { b: { "/": { bytes: "AAEC" } } };
+    select(selector, value, reading);
+    select(selector, value, reading);
+    expect(reading.steps).toBe(2 + 1 + 4 + 3 + 2 + 3);
+  });
+});

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 
 import { MAX_LINE } from "../src/protocol.gen.ts";
 import { linesOf, serve } from "../src/serve.ts";
-import { forkRequest, link, PLANNER, signer } from "./forge.ts";
+import { forkRequest, link, PLANNER, signer } from "./tokens.ts";
 import { answers, reader, request } from "./loop.ts";
 
 const hello = request({ op: "hello" });

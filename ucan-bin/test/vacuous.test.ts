@@ -1,13 +1,17 @@
 import { describe, expect, test } from "vitest";
 
 import type { Json } from "../src/token/canonical.ts";
-import { parsePolicy } from "../src/verify/pol.ts";
-import { vacuous } from "../src/verify/vacuous.ts";
+import { parsePolicy, type Policy } from "../src/verify/pol.ts";
+import { checkVacuous, vacuous } from "../src/verify/vacuous.ts";
 
-function found(pol: Json[]): string | undefined {
+function parsed(pol: Json[]): Policy {
   const policy = parsePolicy(pol);
   if (typeof policy === "string") throw new Error(policy);
-  return vacuous(policy);
+  return policy;
+}
+
+function found(pol: Json[]): string | undefined {
+  return vacuous(parsed(pol));
 }
 
 const THERE: Json = ["!=", ".args.a?", null];
@@ -82,5 +86,53 @@ describe("what may not", () => {
     ].map((pol) => ({ pol: pol as Json[] })),
   )("$pol", ({ pol }) => {
     expect(found(pol)).toBeUndefined();
+  });
+});
+
+describe("the whole message about what may hold over nothing", () => {
+  const OR = "an empty `or` holds for every call";
+  const ANY =
+    'an `any` holds for an empty collection; put ["!=", path, []] and ["!=", path, {}] before it';
+  const NOT = (op: string): string =>
+    `a \`${op}\` holds where its path is missing; put ["!=", "<path>?", null] before it`;
+  const FILLED: Json[] = [
+    ["!=", ".args.a?", null],
+    ["!=", ".args.a", []],
+    ["!=", ".args.a", {}],
+  ];
+
+  test.each<[string, Json[]]>([
+    [`pol[0]: ${OR}`, [["or", []]]],
+    [`pol[0]: ${ANY}`, [["any", ".args.a", ["==", ".", 1]]]],
+    [`pol[0]: ${NOT("!=")}`, [["!=", ".args.a", 1]]],
+    [`pol[0]: ${NOT("!=")}`, [["!=", ".args.a", null]]],
+    [`pol[0]: ${NOT("!=")}`, [["!=", ".args.a.b", null]]],
+    [`pol[0]: ${NOT("not")}`, [["not", ["==", ".args.a", 1]]]],
+    [`pol[0]: ${NOT("not")}`, [["not", ["any", ".args", ["==", ".x", 1]]]]],
+    [`pol[0]: ${NOT("not")}`, [["not", ["all", ".args", ["==", ".x", 1]]]]],
+    [`pol[3][2]: ${NOT("!=")}`, [...FILLED, ["any", ".args.a", ["!=", ".x", 1]]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0]", 1], ["!=", ".args.a[1]", 2]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0:1]", 1], ["!=", ".args.a[0:2]", 2]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0:2]", 1], ["!=", ".args.a[1:2]", 2]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a[0:]", 1], ["!=", ".args.a[0]", 2]]],
+    [`pol[1]: ${NOT("!=")}`, [["==", ".args.a", 1], ["!=", ".args.a[]", 2]]],
+  ])("%s: %j", (found, pol) => {
+    expect(vacuous(parsed(pol))).toBe(found);
+    expect(checkVacuous(parsed(pol), true)).toBeUndefined();
+    expect(checkVacuous(parsed(pol), false)).toMatchObject({
+      code: "vacuous_policy",
+      message: found,
+    });
+  });
+
+  test.each<{ pol: Json[] }>(
+    [
+      [["!=", ".resource", 1]],
+      [["==", ".args.a?", 1], ["!=", ".args.a", 2]],
+      [["not", ["all", ".args", ["==", ".", 1]]]],
+      [...FILLED, ["any", ".args.a", ["==", ".x", 1]]],
+    ].map((pol) => ({ pol: pol as Json[] })),
+  )("not $pol", ({ pol }) => {
+    expect(vacuous(parsed(pol))).toBeUndefined();
   });
 });

@@ -14,7 +14,7 @@ import { parsePolicy } from "../src/verify/pol.ts";
 import { EvaluationBudget } from "../src/verify/budget.ts";
 import { parseSelector, select } from "../src/verify/selector.ts";
 import { run } from "../src/oneshot.ts";
-import { signer } from "./forge.ts";
+import { signer } from "./tokens.ts";
 import { answers, request } from "./loop.ts";
 
 interface Case {

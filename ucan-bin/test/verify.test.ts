@@ -1,4 +1,8 @@
-/** The order of verification. Its cases are the vectors; here are those too large for one. */
+/**
+ * The order of verification. Its cases are the vectors; here are those too large for one.
+ *
+ * The forged tokens in these tests are about the cache, of which no vector can say anything.
+ */
 
 import { describe, expect, test } from "vitest";
 
@@ -21,7 +25,7 @@ import {
   sealedText,
   SERVICE,
   verifyRequest,
-} from "./forge.ts";
+} from "./tokens.ts";
 
 const root = sealed("delegation", delegation());
 

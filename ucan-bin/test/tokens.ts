@@ -1,4 +1,9 @@
-/** Keys, clock and tokens for tests. The seeds are small numbers; nothing real is signed. */
+/**
+ * Keys, clock and right tokens for tests. The seeds are small numbers; nothing real is signed.
+ *
+ * Bad tokens are in `tests/vectors`, which `vectors.test.ts` reads. A test that forges one itself
+ * says in a comment why no vector can.
+ */
 
 import { Buffer } from "node:buffer";
 
@@ -134,14 +139,14 @@ export function forkRequest(changes: Partial<Fork> = {}): Fork {
   };
 }
 
-/** A token, well signed, whatever its payload. */
+/** A token of this payload, well signed. */
 export function sealed(kind: Kind, payload: Json, by: Party = ISSUER): string {
   const signed = seal(kind, payload, by.secret);
   if (signed instanceof Refusal) throw new Error(signed.message);
   return signed.jwt;
 }
 
-/** A token whose payload is any text at all. */
+/** A token whose payload is any text, for tests of what is done before it is read. */
 export function sealedText(kind: Kind, text: string, by: Party = ISSUER): string {
   const b64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64url");
   const signed = `${b64(Buffer.from(canonical(HEADERS[kind])))}.${b64(Buffer.from(text))}`;
