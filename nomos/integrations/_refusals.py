@@ -49,6 +49,8 @@ _MESSAGES: Final[Mapping[DenyReason, str]] = {
     "revocations_stale": "revocations cannot be checked now, so every token is rejected",
 }
 
+_MISSING: Final = "this call needs the token of a grant: send `authorization: Bearer <grant.ucan>`"
+
 _OF_STATEMENTS: Final = ("resource_out_of_scope", "resource_mismatch")
 """The codes for a failed statement of a token's policy."""
 
@@ -92,27 +94,9 @@ class CallRefused(RequestError):
 def bearer(authorization: Sequence[str], query: bytes) -> str:
     """Return the token of the one `Authorization` header. Raises CallRefused if there is none."""
     try:
-        token = bearer_rules.read(authorization, query)
+        return bearer_rules.read_token(authorization, query, missing=_MISSING)
     except BearerFault as fault:
-        raise _without_token(fault) from None
-    wrong = bearer_rules.token_fault(token)
-    if wrong is not None:
-        raise CallRefused("malformed_ucan", wrong)
-    return token
-
-
-def _without_token(fault: BearerFault) -> CallRefused:
-    match fault.fault:
-        case "in_query":
-            challenge = {"www-authenticate": bearer_rules.QUERY_CHALLENGE}
-            return CallRefused("invalid_request", bearer_rules.IN_QUERY, headers=challenge)
-        case "missing":
-            return CallRefused(
-                "malformed_ucan",
-                "this call needs the token of a grant: send `authorization: Bearer <grant.ucan>`",
-                headers={"www-authenticate": "Bearer"},
-            )
-    return CallRefused("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
+        raise CallRefused(fault.code, fault.message, headers=fault.headers or None) from None
 
 
 def refusal(denied: Denied, command: str, audience: str | None) -> CallRefused:

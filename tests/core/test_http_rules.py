@@ -106,6 +106,25 @@ def test_a_credential_sent_another_way_is_refused(
     assert raised.value.fault == fault
 
 
+@pytest.mark.parametrize(
+    ("authorization", "query_string", "error"),
+    [
+        ([], b"", ("malformed_ucan", "send one", "Bearer")),
+        ([], b"access_token=x", ("invalid_request", bearer.IN_QUERY, bearer.QUERY_CHALLENGE)),
+        (["Bearer a.b"], b"", ("malformed_ucan", bearer.token_fault("a.b"), None)),
+        (["Bearer a.b.c"], b"", ("malformed_ucan", bearer.token_fault("a.b.c", 4), None)),
+    ],
+)
+def test_a_call_without_a_token_has_one_error_for_all_services(
+    authorization: list[str], query_string: bytes, error: tuple[str, str, str | None]
+) -> None:
+    with pytest.raises(BearerFault) as raised:
+        bearer.read_token(authorization, query_string, missing="send one", most=4)
+    fault = raised.value
+    assert (fault.code, fault.message, fault.headers.get("www-authenticate")) == error
+    assert bearer.read_token(["Bearer a.b.c"], b"", missing="send one") == "a.b.c"
+
+
 def test_text_that_cannot_be_a_token_is_reported() -> None:
     assert bearer.token_fault("a.b.c") is None
     for text in ("a.b", "a.b.c.d", "a..c", "é.b.c", "a.b.c=", "a.b.c\n"):

@@ -10,6 +10,7 @@ from nomos._core.remedies import API_KEY
 from nomos._identifiers import JWT
 from nomos._limits import MAX_TOKEN
 
+Code = Literal["invalid_request", "malformed_ucan"]
 Fault = Literal["in_query", "missing", "malformed"]
 
 IN_QUERY: Final = (
@@ -19,29 +20,51 @@ IN_QUERY: Final = (
 QUERY_CHALLENGE: Final = (
     'Bearer error="invalid_request", error_description="the token is in the URL"'
 )
+_CHALLENGES: Final = {"in_query": QUERY_CHALLENGE, "missing": "Bearer"}
+_ONE_HEADER: Final = "send one authorization header, `Bearer <grant.ucan>`"
 
 
 class BearerFault(Exception):
-    """The request does not have exactly one bearer token in its header."""
+    """The request does not have exactly one bearer token in its header.
 
-    def __init__(self, fault: Fault) -> None:
+    `code`, `message` and `headers` are those of the error for the caller. `headers` is empty if its
+    challenge is the one for any rejected token.
+    """
+
+    def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(fault)
         self.fault = fault
+        self.message = message
+        self.code: Code = "invalid_request" if fault == "in_query" else "malformed_ucan"
+        challenge = _CHALLENGES.get(fault)
+        self.headers = {} if challenge is None else {"www-authenticate": challenge}
 
 
-def read(authorization: Sequence[str], query: bytes) -> str:
-    """Return the token of the only `Authorization` header. Raises `BearerFault` for anything else.
+def read(authorization: Sequence[str], query: bytes, *, missing: str = "") -> str:
+    """Return the text of the only `Authorization` header. Raises `BearerFault` for anything else.
 
-    A token in the URL is rejected even if there is a header, because it is in logs.
+    A token in the URL is rejected even if there is a header, because it is in logs. `missing` is
+    the message for a request without a header.
     """
     if is_in_query(query):
-        raise BearerFault("in_query")
+        raise BearerFault("in_query", IN_QUERY)
     if not authorization:
-        raise BearerFault("missing")
+        raise BearerFault("missing", missing)
     scheme, _, text = authorization[0].strip(" ").partition(" ")
     if len(authorization) > 1 or scheme.lower() != "bearer":
-        raise BearerFault("malformed")
+        raise BearerFault("malformed", _ONE_HEADER)
     return text.strip(" ")
+
+
+def read_token(
+    authorization: Sequence[str], query: bytes, *, missing: str, most: int = MAX_TOKEN
+) -> str:
+    """Return what `read` returns if it may be a token. Raises `BearerFault` for anything else."""
+    token = read(authorization, query, missing=missing)
+    wrong = token_fault(token, most)
+    if wrong is not None:
+        raise BearerFault("malformed", wrong)
+    return token
 
 
 def is_in_query(query: bytes) -> bool:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nomos._limits import KIB, MAX_TOKEN
 from nomos._protocol import Answer, Refused, Request
-from nomos.models import MAX_CHAIN_DEPTH, Secret
+from nomos.models import MAX_CHAIN_DEPTH
 from nomos.policy.bundle import Bundle
 from nomos.resources import Catalog
 from nomos.server.http.quotas import Quotas
 from nomos.server.pdp.revocations import RevocationView
 from nomos.server.policies.active import ActivePolicy
+from nomos.server.settings import UpstreamTarget
 
 if TYPE_CHECKING:
     from nomos.audit.record import Record
@@ -61,19 +62,6 @@ class StorePort(Protocol):
     async def record(self, receipt: Record) -> None:
         """Store `receipt`; it is durable when this returns."""
         ...
-
-
-class UpstreamPort(Protocol):
-    """A provider's upstream, and the credential that only the upstream may receive."""
-
-    @property
-    def base_url(self) -> str: ...
-
-    @property
-    def token(self) -> Secret | None: ...
-
-    @property
-    def ca_file(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -122,7 +110,7 @@ class PdpContext:
     trusted_issuers: Mapping[str, str]
     clock: Callable[[], float]
     workspace: Path
-    upstreams: Mapping[str, UpstreamPort]
+    upstreams: Mapping[str, UpstreamTarget]
     max_chain_depth: int = MAX_CHAIN_DEPTH
     control_url: str | None = None
     limits: PdpLimits = field(default_factory=PdpLimits)

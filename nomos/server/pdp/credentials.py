@@ -13,9 +13,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from nomos.models import Secret
-from nomos.server.pdp.context import UpstreamPort
-from nomos.server.pdp.statuses import PdpError
-from nomos.server.settings import variable_of
+from nomos.server.pdp.statuses import PdpError, unavailable
+from nomos.server.settings import UpstreamTarget, variable_of
 
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]+")
 
@@ -29,7 +28,7 @@ class UpstreamCredential:
     ca_file: str | None = None
 
 
-def resolve(provider: str, targets: Mapping[str, UpstreamPort]) -> UpstreamCredential:
+def resolve(provider: str, targets: Mapping[str, UpstreamTarget]) -> UpstreamCredential:
     """Return the upstream of `provider`; a missing or unusable setting is a 503 that names it."""
     target = targets.get(provider)
     if target is None or not target.base_url:
@@ -71,4 +70,4 @@ def _is_base(url: str) -> bool:
 
 
 def _unavailable(provider: str, what: str, fix: str) -> PdpError:
-    return PdpError("unavailable", f"the provider {provider} {what} at this PDP: {fix}")
+    return unavailable(f"the provider {provider} {what} at this PDP: {fix}")

@@ -29,7 +29,7 @@ from nomos.resources import FILESYSTEM, CommandSpec, canonical_resource
 from nomos.server.pdp import openat, scratch
 from nomos.server.pdp.context import Action, PdpLimits
 from nomos.server.pdp.request import Rebuilt
-from nomos.server.pdp.statuses import PdpError
+from nomos.server.pdp.statuses import PdpError, invalid, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +93,8 @@ class Filesystem:
         path, parents, name = _file_path(call)
         content = _content(call)
         if len(content) > self._limits.file:
-            raise PdpError(
-                "too_large",
-                f"the content is larger than {self._limits.file} bytes",
-                fields=("args.content",),
-            )
+            message = f"the content is larger than {self._limits.file} bytes"
+            raise PdpError("too_large", message, fields=("args.content",))
 
         def write() -> dict[str, Any]:
             with self._workspace_root() as root, openat.folder(root, parents, _NOT_MADE) as parent:
@@ -144,10 +141,9 @@ class Filesystem:
             try:
                 self._root = os.open(self._workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError:
-                raise PdpError(
-                    "unavailable",
+                raise unavailable(
                     "the workspace cannot be opened: the operator must make the folder that the "
-                    "setting `workspace` names, and let the PDP read it",
+                    "setting `workspace` names, and let the PDP read it"
                 ) from None
         return self._root
 
@@ -163,22 +159,15 @@ def _segments(call: Rebuilt) -> list[str]:
     path = str(call.call.resource["path"])
     segments = path.split("/") if path else []
     # Canonical paths have none of these. The walk relies on it, so it is checked again.
-    if any(
-        segment in ("", ".", "..") or "\0" in segment or is_reserved(segment)
-        for segment in segments
-    ):
-        raise PdpError("invalid_request", "the path is not canonical", fields=("resource.path",))
+    if any(each in ("", ".", "..") or "\0" in each or is_reserved(each) for each in segments):
+        raise invalid("the path is not canonical", "resource.path")
     return segments
 
 
 def _file_path(call: Rebuilt) -> tuple[str, list[str], str]:
     segments = _segments(call)
     if not segments:
-        raise PdpError(
-            "invalid_request",
-            "this path is the workspace itself, not a file",
-            fields=("resource.path",),
-        )
+        raise invalid("this path is the workspace itself, not a file", "resource.path")
     return "/".join(segments), segments[:-1], segments[-1]
 
 
@@ -191,13 +180,9 @@ def _content(call: Rebuilt) -> bytes:
             try:
                 return base64.b64decode(text, validate=True)
             except (binascii.Error, ValueError):
-                raise PdpError(
-                    "invalid_request", "the content is not base64", fields=("args.content",)
-                ) from None
+                raise invalid("the content is not base64", "args.content") from None
         case _:
-            raise PdpError(
-                "invalid_request", "the encoding is `utf-8` or `base64`", fields=("args.encoding",)
-            )
+            raise invalid("the encoding is `utf-8` or `base64`", "args.encoding")
 
 
 def _as_text(content: bytes) -> tuple[str, str]:

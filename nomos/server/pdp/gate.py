@@ -27,7 +27,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from nomos._core import verification
 from nomos._core.verification import ClaimNonce, Rejection, Reused, VerifiedClaims
@@ -35,7 +35,6 @@ from nomos._protocol import Call, Verified
 from nomos._times import iso_seconds
 from nomos.policy.decide import decide
 from nomos.policy.decision import PolicyDecision, PolicyQuestion
-from nomos.resources import CommandSpec
 from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
 from nomos.server.http.limits import SlidingWindowCounter
@@ -48,7 +47,7 @@ from nomos.server.pdp.receipts import OK, PdpCall, ReceiptWriter, size_on_record
 from nomos.server.pdp.rejected_tokens import RejectedTokens
 from nomos.server.pdp.request import IN_QUERY, Rebuilt
 from nomos.server.pdp.request_parsing import PdpRequest, RequestParser
-from nomos.server.pdp.statuses import PdpError, denied
+from nomos.server.pdp.statuses import PdpError, denied, unavailable
 from nomos.server.pdp.tokens import ChainHolder, PresentedToken
 from nomos.server.pdp.upstream import HttpProvider
 from nomos.server.pdp.upstream_limiter import UpstreamLimiter
@@ -60,24 +59,12 @@ log = logging.getLogger(__name__)
 _OUTCOME_UNKNOWN = ". The outcome is unknown: check the upstream before you retry"
 
 
-class Handler(Protocol):
-    """Performs the calls of one kind of provider."""
-
-    def serves(self, command: CommandSpec) -> bool: ...
-
-    async def open(self) -> None: ...
-
-    async def prepare(self, call: Rebuilt) -> Action: ...
-
-    async def close(self) -> None: ...
-
-
 class Gate:
     """The steps of every call, all within `serve`."""
 
     def __init__(self, context: PdpContext) -> None:
         self._context = context
-        self._handlers: Mapping[str, Handler] = {
+        self._handlers: Mapping[str, Filesystem | HttpProvider] = {
             "filesystem": Filesystem(context.workspace, context.limits),
             "http": HttpProvider(context.upstreams, context.limits),
         }
@@ -266,24 +253,19 @@ class Gate:
             )
         if used is not None:
             envelope = "behind this token" if holder.approval is None else holder.approval.envelope
-            raise denied(
-                used,
-                f"the approval {envelope} was already used; request a new one",
-            )
+            raise denied(used, f"the approval {envelope} was already used; request a new one")
 
     async def _used(self, use: ClaimNonce) -> Reused | None:
         """Return the code if it was used before. Raises PdpError if that cannot be known."""
-        expires_at = use.expires_at
         try:
             return await tokens.run(self._context, verification.claim_once(use))
         except Forgotten as forgotten:
-            raise PdpError(
-                "unavailable",
+            raise unavailable(
                 "it is unknown whether this token was used: it expires at "
-                f"{iso_seconds(expires_at)}, and the used tokens that expire until "
+                f"{iso_seconds(use.expires_at)}, and the used tokens that expire until "
                 f"{iso_seconds(forgotten.until)} were deleted while this server's clock was ahead. "
                 "The call was not made. Request a token that expires later, and have the clock "
-                "checked",
+                "checked"
             ) from None
         except ShareExceeded as used:
             raise PdpError(
@@ -294,8 +276,8 @@ class Gate:
             ) from None
         except Exception:
             log.exception("a nonce cannot be claimed")
-            raise PdpError(
-                "unavailable", "it is unknown whether this token was used; the call was not made"
+            raise unavailable(
+                "it is unknown whether this token was used; the call was not made"
             ) from None
 
     # Receipts
@@ -322,16 +304,12 @@ def _check(verdict: PolicyDecision, approval: TokenApproval | None) -> None:
         missing = sorted(set(verdict.roles) - approval.roles)
         if not missing:
             return
-        raise _missing_roles(approval, missing)
+        raise denied(
+            "approval_mismatch",
+            f"policy now also requires the approval of {', '.join(missing)}, which "
+            f"{approval.envelope} does not have: request a new one",
+        )
     raise denied(verdict.reason or "policy_error", verdict.message or "policy gave no answer")
-
-
-def _missing_roles(approval: TokenApproval, missing: list[str]) -> PdpError:
-    return denied(
-        "approval_mismatch",
-        f"policy now also requires the approval of {', '.join(missing)}, which "
-        f"{approval.envelope} does not have: request a new one",
-    )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 
 from nomos.server.pdp import scratch
 from nomos.server.pdp.spelling import spelled
-from nomos.server.pdp.statuses import PdpError, denied, shown
+from nomos.server.pdp.statuses import PdpError, denied, invalid, shown, unavailable
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -114,9 +114,7 @@ def _settle(parent: int) -> None:
         os.fsync(parent)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise PdpError(
-                "unavailable", "the file was replaced, but the disk did not confirm it"
-            ) from None
+            raise unavailable("the file was replaced, but the disk did not confirm it") from None
 
 
 def _write_all(made: int, content: bytes) -> None:
@@ -140,7 +138,7 @@ def _regular(found: os.stat_result) -> os.stat_result:
         case "file":
             return found
         case "directory":
-            raise PdpError("invalid_request", "this path is a folder", fields=("resource.path",))
+            raise invalid("this path is a folder", "resource.path")
         case "link":
             raise _link()
         case _:
@@ -166,15 +164,9 @@ def _explain(error: OSError, missing: str) -> NoReturn:
         case errno.ENOENT | errno.ENOTDIR:
             raise PdpError("not_found", missing, fields=("resource.path",)) from None
         case errno.EISDIR:
-            raise PdpError(
-                "invalid_request", "this path is a folder", fields=("resource.path",)
-            ) from None
+            raise invalid("this path is a folder", "resource.path") from None
         case errno.ENAMETOOLONG | errno.EINVAL | errno.EILSEQ:
-            raise PdpError(
-                "invalid_request",
-                "the file system does not accept this name",
-                fields=("resource.path",),
-            ) from None
+            raise invalid("the file system does not accept this name", "resource.path") from None
         case errno.EACCES | errno.EPERM | errno.EROFS:
             raise PdpError(
                 "forbidden",
@@ -183,9 +175,7 @@ def _explain(error: OSError, missing: str) -> NoReturn:
             ) from None
         case _:
             reason = errno.errorcode.get(error.errno or 0, "an input/output error")
-            raise PdpError(
-                "unavailable", f"the workspace's file system answered {reason}"
-            ) from None
+            raise unavailable(f"the workspace's file system answered {reason}") from None
 
 
 def _is_link(parent: int, name: str) -> bool:

@@ -22,7 +22,7 @@ from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp.context import StorePort
 from nomos.server.pdp.request import recorded_args
-from nomos.server.pdp.statuses import PdpError
+from nomos.server.pdp.statuses import PdpError, unavailable
 from nomos.server.storage.records import new_receipt_id
 
 log = logging.getLogger(__name__)
@@ -117,8 +117,8 @@ class ReceiptWriter:
             await self._store.record(row)
         except Exception:
             log.exception("a receipt cannot be stored")
-            raise PdpError(
-                "unavailable", "the receipt of this call cannot be stored, so it is not answered"
+            raise unavailable(
+                "the receipt of this call cannot be stored, so it is not answered"
             ) from None
 
     async def with_parents(
@@ -131,9 +131,8 @@ class ReceiptWriter:
             above = await self._store.delegations.note(rows)
         except Exception:
             log.exception("the links of a chain cannot be stored")
-            raise PdpError(
-                "unavailable",
-                "the delegations of this token cannot be recorded; the call was not made",
+            raise unavailable(
+                "the delegations of this token cannot be recorded; the call was not made"
             ) from None
         return replace(case, app=descent.app, parent=above or descent.receipt, root=descent.root)
 

@@ -23,7 +23,7 @@ from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES
 from nomos.resources import CommandSpec, Provider, canonical_args, canonical_resource
 from nomos.server.http.body import BodyFault, read_bounded
-from nomos.server.pdp.statuses import PdpError, shown
+from nomos.server.pdp.statuses import PdpError, invalid, shown
 
 IN_QUERY: Final = ("GET", "DELETE")
 
@@ -77,12 +77,9 @@ async def read_body(chunks: AsyncIterator[bytes], most: int, seconds: float) -> 
         return await read_bounded(chunks, most, seconds)
     except BodyFault as fault:
         if fault.fault == "late":
-            raise PdpError(
-                "invalid_request", "the body did not arrive in time", fields=("body",)
-            ) from None
+            raise invalid("the body did not arrive in time", "body") from None
         if not most:
-            message = "this call has no body: put parameters in the query"
-            raise PdpError("invalid_request", message, fields=("body",)) from None
+            raise invalid("this call has no body: put parameters in the query", "body") from None
         message = f"the body is larger than {most} bytes"
         raise PdpError("too_large", message, fields=("body",)) from None
 

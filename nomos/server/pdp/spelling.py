@@ -12,13 +12,13 @@ import errno
 import os
 import unicodedata
 
-from nomos.server.pdp.statuses import PdpError
+from nomos.server.pdp.statuses import invalid
 
 
 def spelled(parent: int, segment: str) -> str:
     """Return the name on the disk of the entry that `segment` names in the folder `parent`.
 
-    If there is none, `segment` is returned as it is: it is the name of a new entry. Raises Refusal
+    If there is none, `segment` is returned as it is: it is the name of a new entry. Raises PdpError
     if two entries have that spelling, and OSError; FileNotFoundError if the file system finds an
     entry by this segment that has another name.
     """
@@ -31,10 +31,8 @@ def spelled(parent: int, segment: str) -> str:
     if segment in names:
         return segment
     if len(names) > 1:
-        raise PdpError(
-            "invalid_request",
-            "two entries have this name in different spellings; rename one of them",
-            fields=("resource.path",),
+        raise invalid(
+            "two entries have this name in different spellings; rename one of them", "resource.path"
         )
     if found is not None and not names:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

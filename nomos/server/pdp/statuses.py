@@ -11,7 +11,7 @@ from nomos._core.remedies import FIXES
 from nomos.http_status import STATUS_BY_REASON
 from nomos.models import DenyReason
 
-__all__ = ["STATUS_BY_REASON", "PdpError", "denied", "shown"]
+__all__ = ["STATUS_BY_REASON", "PdpError", "denied", "invalid", "shown", "unavailable"]
 
 _FIXES: Final[Mapping[str, str | None]] = {
     **FIXES,
@@ -51,6 +51,16 @@ class PdpError(RequestError):
         """Return the link at fault and the fix, as far as they are known."""
         more = {"hop": self.hop, "fix": self.fix}
         return {name: value for name, value in more.items() if value is not None}
+
+
+def invalid(message: str, *fields: str) -> PdpError:
+    """Return the PdpError of a request that is invalid in these fields."""
+    return PdpError("invalid_request", message, fields=fields)
+
+
+def unavailable(message: str) -> PdpError:
+    """Return the PdpError of a failure that may be temporary."""
+    return PdpError("unavailable", message)
 
 
 def denied(

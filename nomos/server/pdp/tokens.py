@@ -34,7 +34,7 @@ from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp.approval import TokenApproval, approval
 from nomos.server.pdp.context import PdpContext
-from nomos.server.pdp.statuses import STATUS_BY_REASON, PdpError, denied
+from nomos.server.pdp.statuses import STATUS_BY_REASON, PdpError, denied, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ T = TypeVar("T")
 _DELEGATION: Final = (
     "this is a delegation; a call needs an invocation, as in `grant.ucan` or `grant.headers()`"
 )
+_MISSING: Final = "send the token of a grant: `authorization: Bearer <grant.ucan>`"
 _NOT_LOOKED_UP: Final = "revocations cannot be looked up now, so no token is accepted"
 _NO_LONGER_TRUSTED: Final = "the root's issuer is not trusted any more"
 _PINNED_ARG: Final = re.compile(r'\.args(?:\.([a-z][a-z0-9_]*)|\["([^"]+)"\])')
@@ -202,7 +203,7 @@ def signed_args(pol: object) -> frozenset[str] | None:
 
 def no_answer() -> PdpError:
     """Return the error for a token about which the binary gave no usable answer."""
-    return PdpError("unavailable", "the token cannot be verified now; the call was not made")
+    return unavailable("the token cannot be verified now; the call was not made")
 
 
 def read_token(authorization: Sequence[str], query: bytes, most: int) -> str:
@@ -211,25 +212,10 @@ def read_token(authorization: Sequence[str], query: bytes, most: int) -> str:
     Raises PdpError for anything else.
     """
     try:
-        token = bearer.read(authorization, query)
+        return bearer.read_token(authorization, query, missing=_MISSING, most=most)
     except BearerFault as fault:
-        raise _without_token(fault) from None
-    wrong = bearer.token_fault(token, most)
-    if wrong is not None:
-        raise denied("malformed_ucan", wrong)
-    return token
-
-
-def _without_token(fault: BearerFault) -> PdpError:
-    match fault.fault:
-        case "in_query":
-            challenge = {"www-authenticate": bearer.QUERY_CHALLENGE}
-            return PdpError("invalid_request", bearer.IN_QUERY, headers=challenge)
-        case "missing":
-            missing = denied(
-                "malformed_ucan",
-                "send the token of a grant: `authorization: Bearer <grant.ucan>`",
-            )
-            missing.headers["www-authenticate"] = "Bearer"
-            return missing
-    return denied("malformed_ucan", "send one authorization header, `Bearer <grant.ucan>`")
+        if fault.code == "invalid_request":
+            raise PdpError(fault.code, fault.message, headers=fault.headers) from None
+        refused = denied(fault.code, fault.message)
+        refused.headers.update(fault.headers)
+        raise refused from None

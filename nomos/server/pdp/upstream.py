@@ -33,11 +33,11 @@ from nomos._io import excess_bytes, failures
 from nomos.errors import ConfigurationError
 from nomos.resources import CommandSpec
 from nomos.server.domain.redaction import redact
-from nomos.server.pdp.context import Action, PdpLimits, UpstreamPort
+from nomos.server.pdp.context import Action, PdpLimits
 from nomos.server.pdp.credentials import UpstreamCredential, resolve
 from nomos.server.pdp.request import Rebuilt
-from nomos.server.pdp.statuses import PdpError
-from nomos.server.settings import variable_of
+from nomos.server.pdp.statuses import PdpError, invalid, unavailable
+from nomos.server.settings import UpstreamTarget, variable_of
 
 if TYPE_CHECKING:
     import httpx
@@ -78,10 +78,9 @@ def outgoing(call: Rebuilt) -> Outgoing:
     # A field that does not reach the upstream would not limit the call that it was signed for.
     lost = [name for name in call.call.resource if name != "provider" and name not in placed]
     if lost:
-        raise PdpError(
-            "invalid_request",
+        raise invalid(
             f"{command.name} cannot be limited by {lost[0]} at this upstream: omit it",
-            fields=tuple(f"resource.{name}" for name in lost),
+            *(f"resource.{name}" for name in lost),
         )
     rest = {name: value for name, value in call.values.items() if name not in placed}
     query = [(n, _plain(v)) for n, v in rest.items() if command.args[n].place == "query"]
@@ -98,7 +97,7 @@ def outgoing(call: Rebuilt) -> Outgoing:
 class HttpProvider:
     """The declared HTTP providers of this PDP."""
 
-    def __init__(self, targets: Mapping[str, UpstreamPort], limits: PdpLimits) -> None:
+    def __init__(self, targets: Mapping[str, UpstreamTarget], limits: PdpLimits) -> None:
         self._targets = targets
         self._limits = limits
         self._transports: dict[tuple[str, str | None], httpx.AsyncHTTPTransport] = {}
@@ -205,9 +204,7 @@ class HttpProvider:
             made = await anyio.to_thread.run_sync(make)
         except ConfigurationError as wrong:
             self._log_once(f"the upstream {provider} cannot be called: {wrong}")
-            raise PdpError(
-                "unavailable", f"the provider {provider} cannot be called: {wrong}"
-            ) from None
+            raise unavailable(f"the provider {provider} cannot be called: {wrong}") from None
         # Another call may have been faster; an unused transport holds nothing.
         return self._transports.setdefault(way, made)
 
@@ -235,9 +232,7 @@ class HttpProvider:
 def _encoded(name: str, values: Mapping[str, Any], call: Rebuilt) -> str:
     """Return one value encoded for a path; only a `path` keeps its slashes."""
     if name not in values:
-        raise PdpError(
-            "invalid_request", f"{call.command.name} needs {name}", fields=(f"resource.{name}",)
-        )
+        raise invalid(f"{call.command.name} needs {name}", f"resource.{name}")
     text = _plain(values[name])
     # An argument may have the name of a field that this command does not have.
     of_resource = name in call.call.resource
@@ -248,10 +243,8 @@ def _encoded(name: str, values: Mapping[str, Any], call: Rebuilt) -> str:
         raise _not_a_segment(where)
     if "/" in text or "\\" in text:
         # Encoded, it is one segment; an upstream or a proxy that decodes first would see two.
-        raise PdpError(
-            "invalid_request",
-            f"{where} contains a / or a \\, which is not possible in this upstream's path",
-            fields=(where,),
+        raise invalid(
+            f"{where} contains a / or a \\, which is not possible in this upstream's path", where
         )
     return quote(text, safe="")
 
@@ -332,10 +325,8 @@ def _not_json(text: str) -> NoReturn:
 
 
 def _not_a_segment(field: str) -> PdpError:
-    return PdpError(
-        "invalid_request",
-        "a value is empty, `.` or `..`, which is not possible in an upstream's path",
-        fields=(field,),
+    return invalid(
+        "a value is empty, `.` or `..`, which is not possible in an upstream's path", field
     )
 
 
