@@ -20,4 +20,4 @@ SCRATCH: Final = f"{PREFIX}scratch"
 def is_reserved(name: str) -> bool:
     """Return whether a file system could read one segment of a path as a reserved name."""
     folded = unicodedata.normalize("NFKD", name).casefold()
-    return "".join(letter for letter in folded if letter.isascii()).startswith(PREFIX)
+    return folded.encode("ascii", "ignore").startswith(PREFIX.encode())

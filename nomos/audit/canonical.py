@@ -16,6 +16,9 @@ from nomos._limits import FIRST_WITH_EXPONENT, MAX_INTEGER
 
 MAX_DEPTH: Final = 64
 
+_plain: Final = json.JSONEncoder(ensure_ascii=False).encode
+"""Writes text, and the names of true, false and null."""
+
 
 def canonical(value: Any) -> bytes:
     """Return the canonical form of a JSON value, in UTF-8; raise `ValueError` if it has none."""
@@ -30,7 +33,7 @@ def _write(value: Any, depth: int) -> str:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     match value:
         case None | bool() | str():
-            return json.dumps(value, ensure_ascii=False)
+            return _plain(value)
         case int():
             return _integer(int(value))
         case float():
@@ -43,11 +46,15 @@ def _write(value: Any, depth: int) -> str:
 
 
 def _members(value: dict[Any, Any], depth: int) -> list[str]:
-    if not all(isinstance(name, str) for name in value):
-        raise ValueError("a member's name is not a string")
-    # By UTF-16 code units (RFC 8785, 3.2.3), which is not Python's order beyond U+FFFF.
-    names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-    return [f"{_write(name, depth)}:{_write(value[name], depth + 1)}" for name in names]
+    names = sorted(value, key=_code_units)
+    return [f"{_plain(name)}:{_write(value[name], depth + 1)}" for name in names]
+
+
+def _code_units(name: object) -> bytes:
+    """Return the order of a name: UTF-16 (RFC 8785, 3.2.3), unlike Python's beyond U+FFFF."""
+    if not isinstance(name, str):
+        raise ValueError("a member's name is not a string")  # noqa: TRY004
+    return name.encode("utf-16-be", "surrogatepass")
 
 
 def _integer(value: int) -> str:
