@@ -48,30 +48,24 @@ async def authorize(
     digest = hashlib.sha256(identity).hexdigest()
     try:
         services = await _services(context, caller, message)
-        signed_by_agent = delegation_lookup.with_agent(caller, message)
         question = request.canonicalize(
-            signed_by_agent,
+            message,
             context.catalog,
             context.pdp_did,
             context.bundle.hash,
             services,
-            on_chain=isinstance(caller, AgentPrincipal),
+            holder=caller.agent if isinstance(caller, AgentPrincipal) else None,
+            size=len(identity),
         )
         question = replace(question, pol=await requested_policy.checked(context, message.pol))
         agent = question.agent or await context.keys.did(app_key(caller.app))
         await _check_agent(context, caller, agent)
         origin = await delegation_lookup.origin(context, caller, message, question, agent)
-
-        def evaluation() -> Evaluation:
-            at = int(context.clock() * 1000)
-            who = (question, caller, agent, origin)
-            same = (request_id, key, digest)
-            return Evaluation(*who, *same, at, new_receipt_id(at), context.bundle)
-
-        if key is None:
-            return await _answer(context, evaluation())
         async with context.idempotency_lock(caller.app, key):
-            case, stored = evaluation(), await context.store.answered(caller.app, key)
+            at = int(context.clock() * 1000)
+            who, repeated = (question, caller, agent, origin), (request_id, key, digest)
+            case = Evaluation(*who, *repeated, at, new_receipt_id(at), context.bundle)
+            stored = None if key is None else await context.store.answered(caller.app, key)
             if stored is not None:
                 return await _repeat(context, case, stored)
             return await _answer(context, case)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -85,6 +86,8 @@ class Context:
                 headers=quota.headers,
             ) from None
 
-    def idempotency_lock(self, app: str, key: str) -> asyncio.Lock:
+    def idempotency_lock(self, app: str, key: str | None) -> AbstractAsyncContextManager[None]:
         """Return the lock that a question with this idempotency key holds while it is answered."""
+        if key is None:
+            return nullcontext()
         return self._turns.setdefault((app, key), asyncio.Lock())

@@ -24,17 +24,10 @@ MAX_FAULTS: Final = 600
 """The number of faulty chains without an API key that are recorded for an app in a minute."""
 
 
-def with_agent(caller: ApiKey, message: AuthorizeRequest) -> AuthorizeRequest:
-    """Return the question with its agent: without an API key, always the one that signed it."""
-    if not isinstance(caller, AgentPrincipal):
-        return message
-    return message.model_copy(update={"agent_did": caller.agent})
-
-
-def signed(caller: ApiKey, body: Mapping[str, Any]) -> dict[str, Any]:
+def signed(caller: ApiKey, body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what identifies a repeated question: its body and its signer."""
     if not isinstance(caller, AgentPrincipal):
-        return dict(body)
+        return body
     return {**body, "agentDid": caller.agent, "delegatedChain": list(caller.tokens)}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
 
-from nomos._limits import MAX_INTEGER
+from nomos._limits import MAX_BODY_WITH_CHAIN, MAX_INTEGER
 from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES
 from nomos.resources import (
@@ -43,27 +43,32 @@ def canonicalize(
     bundle: str,
     services: Mapping[str, bool] = NO_SERVICES,
     *,
-    on_chain: bool = False,
+    holder: str | None = None,
+    size: int = MAX_BODY_WITH_CHAIN,
 ) -> CanonicalRequest:
     """Return the canonical form of a question; `services` may be its audience, besides the PDP.
 
-    The value of each service says whether it evaluates policy. With `on_chain`, the question has a
-    chain, and an unknown command is denied later; otherwise it is an error. `pol` is left out: the
-    signing binary checks it. Raises InvalidRequest naming the member that is wrong.
+    The value of each service says whether it evaluates policy. `holder` is the agent that signed
+    the question itself, on its chain. With a chain, an unknown command is denied later; otherwise
+    it is an error. `size` is that of the whole question as JSON, in bytes: no member is larger.
+    `pol` is left out: the signing binary checks it. Raises InvalidRequest naming the member that is
+    wrong.
     """
     _check_audience(message.audience, pdp_did, services)
-    _check_size("context", message.context, MAX_CONTEXT_BYTES)
+    if size > MAX_CONTEXT_BYTES:
+        _check_size("context", message.context, MAX_CONTEXT_BYTES)
     provider = _provider(message, catalog)
-    on_chain = on_chain or message.delegated_chain is not None
-    spec, commands = _commands(message, catalog, on_chain=on_chain)
+    agent = holder or message.agent_did
+    on_chain = holder is not None or message.delegated_chain is not None
+    spec, commands = _commands(message, agent, catalog, on_chain=on_chain)
     question = CanonicalRequest(
         command=message.command,
         provider=provider,
         spec=spec,
         resource=canonical_resource(provider, message.resource, spec),
-        args=_args(spec, message.args),
+        args=_args(spec, message.args, size),
         ttl=message.ttl_seconds,
-        agent=message.agent_did,
+        agent=agent,
         purpose=message.purpose,
         context=None if message.context is None else _signed_form(message.context),
         sent=None if message.args is None else _signed_form(message.args),
@@ -72,7 +77,9 @@ def canonicalize(
         commands=commands,
         service=message.audience not in (None, pdp_did) and not services[message.audience or ""],
     )
-    _check_facts(question.facts(bundle))
+    # The facts are members of the question, in no longer form, and the hash of the policies.
+    if size + len(bundle) + len('"bundle":"",') > MAX_FACTS_BYTES:
+        _check_facts(question.facts(bundle))
     return question
 
 
@@ -111,7 +118,7 @@ def _provider(message: AuthorizeRequest, catalog: Catalog) -> Provider:
 
 
 def _commands(
-    message: AuthorizeRequest, catalog: Catalog, *, on_chain: bool
+    message: AuthorizeRequest, agent: str | None, catalog: Catalog, *, on_chain: bool
 ) -> tuple[CommandSpec | None, tuple[str, ...]]:
     """Return the registered command, or all commands that it is a prefix of."""
     found = find_command(catalog, message.command)
@@ -119,7 +126,7 @@ def _commands(
         return found[1], ()
     commands_below = commands_under(catalog, message.command)
     if commands_below:
-        _check_prefix(message, commands_below)
+        _check_prefix(message, agent, commands_below)
     elif not on_chain:
         raise _unknown(message.command, catalog)
     return None, commands_below
@@ -140,7 +147,9 @@ _NOT_WITH_PREFIX: Final = {
 }
 
 
-def _check_prefix(message: AuthorizeRequest, commands_below: Sequence[str]) -> None:
+def _check_prefix(
+    message: AuthorizeRequest, agent: str | None, commands_below: Sequence[str]
+) -> None:
     """Raise InvalidRequest for members that make no sense for several commands."""
     some = ", ".join(commands_below[:MAX_LISTED]) + (
         ", ..." if len(commands_below) > MAX_LISTED else ""
@@ -150,7 +159,7 @@ def _check_prefix(message: AuthorizeRequest, commands_below: Sequence[str]) -> N
         if getattr(message, name) is not None:
             field = to_camel(name)
             raise InvalidRequest(f"{field}: {why}, {stands}", fields=(field,))
-    if message.agent_did is None:
+    if agent is None:
         sentence = (
             "agentDid: is required, for a grant of several commands is used by an agent that "
             f"signs each call itself, {stands}"
@@ -158,8 +167,11 @@ def _check_prefix(message: AuthorizeRequest, commands_below: Sequence[str]) -> N
         raise InvalidRequest(sentence, fields=("agentDid",))
 
 
-def _args(spec: CommandSpec | None, args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    _check_size("args", args, MAX_ARGS_BYTES, hint=_hint(spec))
+def _args(
+    spec: CommandSpec | None, args: Mapping[str, Any] | None, size: int
+) -> Mapping[str, Any] | None:
+    if size > MAX_ARGS_BYTES:
+        _check_size("args", args, MAX_ARGS_BYTES, hint=_hint(spec))
     if args is None or spec is None:
         return None
     # Args of a write are bound as a whole: without a required one, no call could match them.

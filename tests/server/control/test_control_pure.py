@@ -14,17 +14,21 @@ from hypothesis import strategies as some
 
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
+from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES
 from nomos.policy.decision import Closure, PolicyDecision
 from nomos.resources import CommandSpec, Provider
-from nomos.server.control import body
+from nomos.server.control import body, request
 from nomos.server.control.body import sorted_json
 from nomos.server.control.context import rates_of_apps
+from nomos.server.control.messages import authorize_request
+from nomos.server.control.request import MAX_FACTS_BYTES
 from nomos.server.domain import decision, token_claims
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.authorization import Evaluation
 from nomos.server.domain.delegation import DelegationContext
 from nomos.server.domain.request import CanonicalRequest
 from nomos.server.domain.token_claims import ApprovalStamp
+from nomos.server.providers.catalog import load_catalog
 
 DID = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
 PROVIDER = Provider(name="demo", kind="Demo", fields={})
@@ -49,6 +53,32 @@ def asked(risk: Any = "read", args: Mapping[str, Any] | None = None) -> Canonica
 def test_a_write_is_bound_to_all_its_arguments(risk: str, args: dict[str, Any]) -> None:
     expected = [["==", ".cmd", "/demo/do"], ["==", ".args", args]]
     assert token_claims.statements(asked(risk, args)) == expected
+
+
+@pytest.mark.parametrize(
+    ("member", "limit"),
+    [("args", MAX_ARGS_BYTES), ("context", MAX_CONTEXT_BYTES), ("facts", MAX_FACTS_BYTES)],
+)
+@pytest.mark.parametrize("more", [-90, -80, -2, -1, 0, 1, 2])
+def test_a_limit_holds_to_the_byte_when_the_size_of_the_question_is_known(
+    member: str, limit: int, more: int
+) -> None:
+    """A member is measured only if the question as a whole could be too large for it."""
+    value = {"x": "y" * (limit + more - len('{"x":""}'))}
+    sent = {"command": "/filesystem/file/read", "resource": {"provider": "filesystem", "path": "a"}}
+    sent |= {"context" if member == "facts" else member: value}
+    message, size = authorize_request(sent), len(sorted_json(sent))
+    sizes: tuple[dict[str, Any], ...] = ({}, {"size": size})
+    found = list[str]()
+    for known in sizes:
+        try:
+            request.canonicalize(message, load_catalog(), DID, "0" * 64, **known)
+            found.append("")
+        except InvalidRequest as wrong:
+            found.append(str(wrong))
+    assert found[0] == found[1]
+    if member != "facts":
+        assert ("is the most" in found[1] and f"{limit} " in found[1]) == (more > 0)
 
 
 def test_without_bound_arguments_pol_has_the_command_only() -> None:
