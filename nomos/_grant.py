@@ -13,6 +13,7 @@ from nomos._core.chain_verification import other_service
 from nomos._core.effects import Flow
 from nomos._core.parent_chain import canonical
 from nomos._core.scope import covers
+from nomos._json import encode
 from nomos._unawaited import Asynchronous
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import GrantBase, Resource, describe_resource
@@ -112,7 +113,7 @@ def _call(
     grant.require()
     for name, given in (("resource", resource), ("args", args)):
         _check_mapping(name, given)
-    requests.encode({"resource": resource, "args": args})
+    encode({"resource": resource, "args": args})
     if audience is not None and audience != grant.audience:
         raise other_service("this grant", grant.audience, audience)
     return GuardedCall(

@@ -22,6 +22,7 @@ from nomos._core.effects import Flow, Send, rewritten
 from nomos._core.fork_request import fork
 from nomos._core.parent_env import ROOT, as_parent_chain, clock_variable
 from nomos._core.recent_denials import RecentDenials
+from nomos._core.requests import AuthorizeCall
 from nomos._core.tokens import approved
 from nomos._grant import bearer
 from nomos._identity import Chains, Identity, forked_by
@@ -29,6 +30,7 @@ from nomos._io.deadline import Deadline
 from nomos._io.http import Endpoint
 from nomos._io.signer import SignerConnection, shared
 from nomos._io.urls import INSECURE_HOSTS
+from nomos._json import encode
 from nomos._settings import FailureMode
 from nomos.approvals import Approval
 from nomos.errors import (
@@ -181,10 +183,10 @@ class GuardCore:
             case _:
                 self._refusals.remember(question, str(refused))
 
-    def _call(self, question: Question, idempotency_key: str | None) -> Flow[flows.AuthorizeCall]:
+    def _call(self, question: Question, idempotency_key: str | None) -> Flow[AuthorizeCall]:
         me = yield from self._resolve_identity()
         call_id = idempotency_key or secrets.token_urlsafe(16)
-        call = flows.AuthorizeCall(
+        call = AuthorizeCall(
             question=question,
             agent=me.agent,
             idempotency_key=requests.idempotency_key(
@@ -329,5 +331,5 @@ def _nonce() -> str:
 
 def _memory_key(question: Question) -> bytes:
     bound = (question.audience, question.pol)
-    same = (question.command, dict(question.resource), question.args, *bound)
-    return requests.encode({"question": same}, sort=True)
+    same = (question.command, question.resource, question.args, *bound)
+    return encode({"question": same}, sort=True)

@@ -1,6 +1,26 @@
-"""Equality of JSON values, for which 9.0 is 9 and `True` is not 1."""
+"""JSON values: their text, and their equality, for which 9.0 is 9 and `True` is not 1."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nomos.errors import InvalidRequest
+
+
+def encode(body: Mapping[str, Any], *, sort: bool = False) -> bytes:
+    """Return JSON as bytes; raise `InvalidRequest` for values that JSON cannot hold exactly."""
+    try:
+        text = json.dumps(
+            body, allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=sort
+        )
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"resource, args and context must be plain JSON values: {error}",
+            fields=("resource", "args", "context"),
+        ) from error
 
 
 def same(one: object, other: object) -> bool:

@@ -30,6 +30,9 @@ MAX_HEAD: Final = 96 * KIB
 MAX_NESTING: Final = 32
 """Levels of the JSON in a token."""
 
+MAX_STATEMENTS: Final = 100
+"""Statements in one list of UCAN policy; nested ones are limited by the size of all."""
+
 MAX_REQUEST_NESTING: Final = 16
 """Levels of a request's JSON; in a token the deepest of them is a few levels deeper."""
 

@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from nomos._limits import MAX_STATEMENTS
 from nomos._pol.values import plain
 from nomos.constraints import listed
 from nomos.errors import ConfigurationError, InvalidRequest
@@ -33,9 +34,6 @@ from nomos.resources import (
 
 MAX_CAPABILITIES: Final = 64
 """Capabilities of one child: each becomes a chain, and no more chains can be passed on."""
-
-MAX_STATEMENTS: Final = 100
-"""Arguments in `args`, and statements in `pol`, of one capability."""
 
 MAX_LEVELS: Final = 32
 """Levels of nesting in one value."""

@@ -25,8 +25,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nomos._limits import MAX_STATEMENTS
 from nomos._pol import checks, negation, patterns, selectors, values, wording
-from nomos._pol.checks import MAX_STATEMENTS, Statement, conjunction
+from nomos._pol.checks import Statement, conjunction
 from nomos._pol.values import refuse
 
 __all__ = [

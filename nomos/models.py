@@ -1,21 +1,26 @@
 """Immutable values of the public API: questions, chains, grants, verified calls, secrets.
 
-Of this package the module imports only `errors`, `_identifiers`, `_sealed` and `_times`. It has no
-I/O. `Secret` holds a text that must not be printed, pickled or compared by accident.
+Of this package the module imports only `errors` and internal modules without I/O. `Secret` holds a
+text that must not be printed, pickled or compared by accident.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal, NoReturn, Self, overload
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import SkipJsonSchema
 
 from nomos._identifiers import DID_FORM, SHA256_FORM
+from nomos._json import encode
+from nomos._limits import MAX_STATEMENTS
 from nomos._sealed import SealedRecord, make
 from nomos._times import in_words
 from nomos.errors import ConfigurationError, Denied, MalformedChain, StepUpRequired
@@ -125,23 +130,80 @@ class Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+Absent = SkipJsonSchema[None]
+"""A member that may be left out of a message, but is never null."""
+
+Purpose = Annotated[
+    str, Field(max_length=MAX_PURPOSE, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")
+]
+
+
 class Question(Value):
     """A question of `authorize`: may `command` be done to `resource`.
 
-    `args` are the call's other parameters: None leaves them unbound, a mapping binds them.
-    `purpose` is for policy and for approvers; `context` holds facts that the agent asserts. `pol`
-    holds further UCAN 1.0 policy statements that must hold for each call.
+    Its members with their limits are those of `POST /v1/authorize`, which names them in camelCase.
     """
 
-    command: Command
-    resource: Mapping[str, Any]
-    args: Mapping[str, Any] | None = None
-    ttl_seconds: int = Field(default=DEFAULT_TTL_SECONDS, ge=1, le=MAX_TTL_SECONDS, strict=True)
-    audience: str | None = None
-    purpose: str | None = Field(default=None, max_length=MAX_PURPOSE)
-    context: Mapping[str, Any] | None = None
-    cosigner_envelope_id: str | None = None
-    pol: tuple[Any, ...] = ()
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=False
+    )
+
+    command: Command = Field(
+        description="A registered command, such as `/github/issue/list`, or a prefix of several, "
+        "such as `/github/issue`."
+    )
+    resource: Resource = Field(
+        description="`provider` (the command's first segment) and the provider's fields.",
+        examples=[{"provider": "github", "owner": "acme", "repo": "app"}],
+    )
+    args: dict[str, Any] | Absent = Field(
+        default=None,
+        description="The call's other parameters, at most 16 KiB. If given, they are bound and "
+        "signed; if absent, the call may have any.",
+    )
+    pol: Annotated[list[Any], Field(max_length=MAX_STATEMENTS)] | Absent = Field(
+        default=None,
+        description="Statements of UCAN 1.0 policy about the calls, at most 8 KiB; all of them are "
+        "signed, and must hold for each call.",
+        examples=[[["==", ".args.state", "open"]]],
+    )
+    ttl_seconds: int = Field(
+        default=DEFAULT_TTL_SECONDS,
+        ge=1,
+        le=MAX_TTL_SECONDS,
+        strict=True,
+        description="The lifetime of the grant, in seconds.",
+    )
+    audience: str | Absent = Field(
+        default=None, description="The DID of the service the call goes to; by default the PDP."
+    )
+    purpose: Purpose | Absent = Field(
+        default=None, description="Shown to operators; policy can read it."
+    )
+    context: dict[str, Any] | Absent = Field(
+        default=None,
+        description="Facts that the agent asserts, at most 4 KiB; policy sees `context.agent`.",
+    )
+    cosigner_envelope_id: Annotated[str, Field(min_length=1, max_length=64)] | Absent = Field(
+        default=None,
+        description="The envelope in which operators approved exactly this question.",
+    )
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The question as it is sent, encoded once. Raises `InvalidRequest` if JSON cannot hold it.
+
+        Members of the values may change afterwards; what is sent and compared does not.
+        """
+        fields = type(self).model_fields
+        given = {fields[name].alias or name: getattr(self, name) for name in fields}
+        return encode({name: value for name, value in given.items() if value is not None})
+
+    @cached_property
+    def sent(self) -> dict[str, Any]:
+        """The members of `encoded`, as the receiver reads them."""
+        members: dict[str, Any] = json.loads(self.encoded)
+        return members
 
 
 def _within_reason(moment: datetime) -> datetime:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nomos._core.replies import Allowed
-from nomos._core.requests import encode
+from nomos._core.requests import AuthorizeCall
 from nomos._core.scope import mapping, payloads, within
 from nomos._core.signing import BACKDATED
 from nomos._core.tokens import decode_unverified
@@ -29,31 +29,17 @@ from nomos._identifiers import cid_of, is_did
 from nomos._json import same
 from nomos._pol.values import text
 from nomos.errors import InvalidRequest
-from nomos.models import Chain, Question
 from nomos.resources import KNOWN, canonical_resource
 
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class SentQuestion:
-    """A question as it was sent: for which key, on which chain, with which Idempotency-Key.
-
-    `now` is the control plane's time of the reply, in Unix seconds.
-    """
-
-    question: Question
-    agent: str
-    parent: Chain | None
-    idempotency_key: str
-    now: float
-
-
-@dataclass(frozen=True)
 class _Compared:
-    """A question, its answer, and the content of the answer's delegation."""
+    """A call with the time of its reply, the answer, and the content of the answer's delegation."""
 
-    sent: SentQuestion
+    call: AuthorizeCall
+    now: float
     answer: Allowed
     link: Mapping[str, Any]
     meta: Mapping[str, Any]
@@ -64,17 +50,18 @@ class _Compared:
         return {text(each) for each in statements} <= self.statements
 
 
-def mismatch(sent: SentQuestion, answer: Allowed) -> str | None:
+def mismatch(call: AuthorizeCall, answer: Allowed, now: float) -> str | None:
     """Return how an allow differs from the question, as the end of "allow …"; None if it matches.
 
-    Raises `InvalidResponse` for a chain that cannot be read.
+    `now` is the control plane's time of the reply, in Unix seconds. Raises `InvalidResponse` for a
+    chain that cannot be read.
     """
     if len(answer.chain) != 1:
         return "with more than the one delegation that an allow has"
     link = decode_unverified(answer.chain[0])
     pol = link.get("pol")
     statements = frozenset(map(text, pol)) if isinstance(pol, list) else frozenset[str]()
-    compared = _Compared(sent, answer, link, mapping(link.get("meta")), statements)
+    compared = _Compared(call, now, answer, link, mapping(link.get("meta")), statements)
     return next((how for wrong, how in _CHECKS if wrong(compared)), None)
 
 
@@ -85,79 +72,78 @@ def question_id(idempotency_key: str) -> str:
 
 def _key(its: _Compared) -> bool:
     root, owner = its.link.get("iss"), its.link.get("sub")
-    return its.link.get("aud") != its.sent.agent or not is_did(root) or owner not in (None, root)
+    return its.link.get("aud") != its.call.agent or not is_did(root) or owner not in (None, root)
 
 
 def _commands(its: _Compared) -> bool:
-    return not all(within(each, its.sent.question.command) for each in its.answer.commands)
+    return not all(within(each, its.call.question.command) for each in its.answer.commands)
 
 
 def _constraints(its: _Compared) -> bool:
-    return not its.signed(its.sent.question.pol)
+    return not its.signed(its.call.question.pol or ())
 
 
 def _question(its: _Compared) -> bool:
     named = its.meta.get("question"), its.meta.get("receipt_id")
-    return named != (question_id(its.sent.idempotency_key), its.answer.receipt_id)
+    return named != (question_id(its.call.idempotency_key), its.answer.receipt_id)
 
 
 def _audience(its: _Compared) -> bool:
-    given, wanted = its.answer.audience, its.sent.question.audience
+    given, wanted = its.answer.audience, its.call.question.audience
     return its.meta.get("audience") != given or wanted not in (None, given)
 
 
 def _command(its: _Compared) -> bool:
-    command, covered = its.sent.question.command, its.answer.commands
+    command, covered = its.call.question.command, its.answer.commands
     one_of: list[Any] = ["or", [["==", ".cmd", each] for each in covered]]
     leaf = ["==", ".cmd", command]
     return its.link.get("cmd") != command or not its.signed([one_of if covered else leaf])
 
 
 def _resource(its: _Compared) -> bool:
-    asked, given = _plain(its.sent.question.resource), its.answer.resource
+    asked, given = its.call.question.sent["resource"], its.answer.resource
     return not (same(its.meta.get("resource_constraint"), given) and is_resource(asked, given))
 
 
 def _args(its: _Compared) -> bool:
-    asked, given = its.sent.question.args, its.answer.args
+    asked, given = its.call.question.sent.get("args"), its.answer.args
     if asked is None or given is None:
         return asked is not given
-    plain = _plain(asked)
-    if plain.keys() != given.keys() or not all(_is_arg(plain[name], given[name]) for name in plain):
+    if asked.keys() != given.keys() or not all(_is_arg(asked[name], given[name]) for name in asked):
         return True
     each = [["==", _selector(name), value] for name, value in given.items()]
     return not (its.signed([["==", ".args", given]]) or its.signed(each))
 
 
 def _time(its: _Compared) -> bool:
-    begins, ends, ttl = its.link.get("nbf"), its.link.get("exp"), its.sent.question.ttl_seconds
+    begins, ends, ttl = its.link.get("nbf"), its.link.get("exp"), its.call.question.ttl_seconds
     if not isinstance(begins, int) or not isinstance(ends, int):
         return True
-    late = ends > its.sent.now + ttl or ends - begins > ttl + BACKDATED
+    late = ends > its.now + ttl or ends - begins > ttl + BACKDATED
     return late or its.answer.expires_at.timestamp() != ends
 
 
 def _facts(its: _Compared) -> bool:
-    facts, question = mapping(its.meta.get("facts")), its.sent.question
-    context = None if question.context is None else _plain(question.context)
-    return facts.get("purpose") != question.purpose or not same(facts.get("agent"), context)
+    facts, sent = mapping(its.meta.get("facts")), its.call.question.sent
+    context = sent.get("context")
+    return facts.get("purpose") != sent.get("purpose") or not same(facts.get("agent"), context)
 
 
 def _approval(its: _Compared) -> bool:
     """An approval that this question did not present belongs to another question."""
     if "approval" not in its.meta:
         return False
-    return mapping(its.meta["approval"]).get("id") != (its.sent.question.cosigner_envelope_id or "")
+    return mapping(its.meta["approval"]).get("id") != (its.call.question.cosigner_envelope_id or "")
 
 
 def _lineage(its: _Compared) -> bool:
     """A root that replaces a chain must name all of its links and keep all of their statements."""
     prf = its.link.get("prf")
     named = set(prf) if isinstance(prf, list) and all(isinstance(i, str) for i in prf) else set()
-    if its.sent.parent is None:
+    if its.call.parent is None:
         return bool(prf)
-    cids = {cid_of(each) for each in its.sent.parent}
-    pols = [link.get("pol") for link in payloads(its.sent.parent)]
+    cids = {cid_of(each) for each in its.call.parent}
+    pols = [link.get("pol") for link in payloads(its.call.parent)]
     return not (cids <= named and all(its.signed(pol) for pol in pols if isinstance(pol, list)))
 
 
@@ -175,12 +161,6 @@ _CHECKS: Final[tuple[tuple[Callable[[_Compared], bool], str], ...]] = (
     (_time, "for a longer time than was requested"),
     (_question, "with a delegation that answers another question"),
 )
-
-
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the value as it was sent, as plain JSON."""
-    sent: dict[str, Any] = json.loads(encode(value))
-    return sent
 
 
 def is_resource(asked: Mapping[str, Any], given: Mapping[str, Any]) -> bool:

@@ -9,8 +9,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from nomos._core.denials import denied
-from nomos._core.requests import encode
 from nomos._core.unverified import is_deeper
+from nomos._json import encode
 from nomos._limits import MAX_NESTING
 from nomos._protocol import MAX_LINE, Call
 from nomos.errors import Denied, InvalidRequest

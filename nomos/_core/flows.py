@@ -9,15 +9,14 @@ Times, nonces and jitter are arguments, so a flow depends only on what it is sen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from nomos._core import read_commands, replies, requests, retry
-from nomos._core.answer_check import SentQuestion, mismatch
+from nomos._core.answer_check import mismatch
 from nomos._core.effects import Flow, HttpReply
 from nomos._core.recent_denials import RecentDenials
+from nomos._core.requests import AuthorizeCall
 from nomos._core.signing import FRESH_SECONDS, InvocationSpec, ask, sign_invocation
 from nomos._core.tokens import approved, decode_unverified
 from nomos._protocol import LoadKey, LoadKeyAnswer
@@ -31,29 +30,7 @@ from nomos.errors import (
     SignerError,
     Unreachable,
 )
-from nomos.models import Chain, Explanation, GrantBase, Question, Resource, Secret, chain_of
-
-
-@dataclass(frozen=True)
-class AuthorizeCall:
-    """One call of `authorize`: the question, and what distinguishes this call from others.
-
-    `now` is when it was made (Unix seconds). `parent` is the chain that a child sends; `covered`
-    says whether that chain covers the question, only then may an outage be passed over. `held`
-    are earlier allows of the same question, best first, for use during an outage; `refusals` are
-    earlier refusals, which an outage does not undo.
-    """
-
-    question: Question
-    agent: str
-    idempotency_key: str
-    nonce: str
-    jitter: Sequence[float]
-    now: float
-    parent: Chain | None = None
-    covered: bool = True
-    held: Sequence[GrantBase] = ()
-    refusals: RecentDenials | None = None
+from nomos.models import Explanation, GrantBase, Question, Resource, Secret, chain_of
 
 
 def identify(seed: Secret) -> Flow[str]:
@@ -66,29 +43,19 @@ def identify(seed: Secret) -> Flow[str]:
 
 def authorize(call: AuthorizeCall) -> Flow[GrantBase]:
     """Ask the control plane; on an allow, sign the invocation for the PDP or service."""
-    request = requests.authorize(
-        call.question,
-        agent_did=call.agent,
-        idempotency_key=call.idempotency_key,
-        parent=call.parent,
-    )
-    reply = yield from retry.send(request, retry.delays(call.jitter))
+    reply = yield from retry.send(requests.authorize(call), retry.delays(call.jitter))
     answer = replies.decision(reply)
-    match answer:
-        case replies.Allowed():
-            return (yield from _grant(call, answer, reply))
-        case replies.StepUp():
-            return changed(
-                _base(call, answer, reply),
-                decision="requires_step_up",
-                reason=answer.reason,
-                explanation=answer.explanation.value(),
-                approval_envelope_id=answer.approval_envelope_id,
-                approval_url=answer.approval_url,
-                expires_at=answer.expires_at,
-            )
-    base = _base(call, answer, reply)
-    return changed(base, reason=answer.reason, explanation=answer.explanation.value())
+    if isinstance(answer, replies.Allowed):
+        return (yield from _grant(call, answer, reply))
+    members = _members(call, answer, reply)
+    members |= {"reason": answer.reason, "explanation": answer.explanation.value()}
+    if isinstance(answer, replies.StepUp):
+        members |= {
+            "approval_envelope_id": answer.approval_envelope_id,
+            "approval_url": answer.approval_url,
+            "expires_at": answer.expires_at,
+        }
+    return make(GrantBase, **members)
 
 
 def authorize_or_degrade(call: AuthorizeCall) -> Flow[GrantBase]:
@@ -173,37 +140,34 @@ def invoke(
 
 
 def _grant(call: AuthorizeCall, answer: replies.Allowed, reply: HttpReply) -> Flow[GrantBase]:
-    base = _base(call, answer, reply)
-    now = reply.at + base.clock_offset
-    sent = SentQuestion(call.question, call.agent, call.parent, call.idempotency_key, now)
-    how = mismatch(sent, answer)
+    members = _members(call, answer, reply)
+    now = reply.at + members["clock_offset"]
+    how = mismatch(call, answer, now)
     if how is not None:
         raise _reply_mismatch(reply, how)
-    issuer = decode_unverified(answer.chain[0])["iss"]
-    grant = changed(
-        base,
-        decision="allow",
-        resource=answer.resource,
-        args=answer.args,
-        expires_at=answer.expires_at,
-        audience=answer.audience,
-        chain=chain_of(answer.chain),
-        commands=answer.commands,
-        issuer=issuer,
-    )
-    if grant.commands:
-        return grant
     act = InvocationSpec(
         agent=call.agent,
-        issuer=issuer,
+        issuer=decode_unverified(answer.chain[0])["iss"],
         audience=answer.audience,
-        chain=grant.chain,
-        command=grant.command,
+        chain=chain_of(answer.chain),
+        command=call.question.command,
         args={**(answer.args or {}), "resource": answer.resource},
     )
-    until = _unix(answer.expires_at)
-    jwt = yield from sign_invocation(act, now=int(now), until=until, nonce=call.nonce)
-    return changed(grant, ucan=jwt)
+    members |= {
+        "resource": answer.resource,
+        "args": answer.args,
+        "expires_at": answer.expires_at,
+        "audience": answer.audience,
+        "chain": act.chain,
+        "commands": answer.commands,
+        "issuer": act.issuer,
+    }
+    if not answer.commands:
+        until = _unix(answer.expires_at)
+        members["ucan"] = yield from sign_invocation(
+            act, now=int(now), until=until, nonce=call.nonce
+        )
+    return make(GrantBase, **members)
 
 
 def _reply_mismatch(reply: HttpReply, how: str) -> InvalidResponse:
@@ -246,18 +210,21 @@ def _is_still_valid(held: GrantBase, now: float) -> bool:
     return not approved(held.chain)
 
 
-def _base(call: AuthorizeCall, answer: replies.DecisionReply, reply: HttpReply) -> GrantBase:
+def _members(
+    call: AuthorizeCall, answer: replies.DecisionReply, reply: HttpReply
+) -> dict[str, Any]:
+    """Return the members that the grant of every decision has."""
     server_now = answer.server_time.timestamp() if answer.server_time else reply.at
-    return make(
-        GrantBase,
-        decision="deny",
-        command=call.question.command,
-        resource=dict(call.question.resource),
-        args=dict(call.question.args) if call.question.args is not None else None,
-        receipt_id=answer.receipt_id,
-        agent=call.agent,
-        clock_offset=server_now - reply.at,
-    )
+    question = call.question
+    return {
+        "decision": answer.decision,
+        "command": question.command,
+        "resource": dict(question.resource),
+        "args": None if question.args is None else dict(question.args),
+        "receipt_id": answer.receipt_id,
+        "agent": call.agent,
+        "clock_offset": server_now - reply.at,
+    }
 
 
 def _unix(moment: datetime | None) -> int:

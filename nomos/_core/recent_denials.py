@@ -15,8 +15,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from nomos._core.parent_chain import canonical
-from nomos._core.requests import encode
 from nomos._core.scope import is_path_within, within
+from nomos._json import encode
 from nomos.models import Question, describe_resource
 
 LEAST_SECONDS: Final = 900
@@ -69,7 +69,8 @@ class RecentDenials:
 
     def forget(self, question: Question) -> None:
         """Forget the refusal of this exact question, which was allowed since."""
-        self._known.pop(_named(question), None)
+        if self._known:
+            self._known.pop(_named(question), None)
 
     def against(self, question: Question) -> str | None:
         """Return why this question is not allowed without a decision; None without a refusal."""
@@ -134,6 +135,6 @@ def _folded(value: object) -> object:
 
 def _named(question: Question) -> str:
     """Return a fixed-length name that is equal for equal questions."""
-    asked = (question.command, dict(question.resource), question.args, question.audience)
+    asked = (question.command, question.resource, question.args, question.audience)
     more = (question.pol, question.purpose, question.context)
     return hashlib.sha256(encode({"question": [*asked, *more]}, sort=True)).hexdigest()

@@ -28,7 +28,16 @@ from nomos.errors import (
     RateLimited,
     ServerError,
 )
-from nomos.models import Command, Did, Line, Moment, ResponseModel, VerificationCode, WebAddress
+from nomos.models import (
+    Command,
+    Decision,
+    Did,
+    Line,
+    Moment,
+    ResponseModel,
+    VerificationCode,
+    WebAddress,
+)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -51,6 +60,7 @@ _CREDENTIAL = re.compile(r"nomos_\w{8,}|(?<=Bearer )\S+|[\w-]{16,}\.[\w-]{16,}\.
 class DecisionReply(ResponseModel):
     """The members of every decision."""
 
+    decision: Decision
     receipt_id: Line
     server_time: Moment | None = None
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from nomos._core.effects import ChildCredential, Send
-from nomos._json import same
+from nomos._core.recent_denials import RecentDenials
+from nomos._json import encode, same
 from nomos.constraints import listed
 from nomos.errors import ConfigurationError, InvalidRequest
-from nomos.models import MAX_ARGS_BYTES, MAX_PURPOSE, MAX_TTL_SECONDS, Chain, Question
+from nomos.models import MAX_ARGS_BYTES, MAX_PURPOSE, MAX_TTL_SECONDS, Chain, GrantBase, Question
 
 EXPECTED = {
     "command": "must be a path of lower-case words, such as /github/issue/list",
     "resource": 'must be a mapping such as {"provider": "github", "owner": "acme", "repo": "app"}',
     "args": "must be a mapping of the call's other parameters, or left out",
     "ttl_seconds": f"must be a whole number of seconds from 1 to {MAX_TTL_SECONDS}",
-    "purpose": f"must be text of at most {MAX_PURPOSE} characters",
+    "purpose": f"must be text of at most {MAX_PURPOSE} characters, without control characters",
     "context": "must be a mapping of facts, or left out",
 }
 
@@ -33,6 +34,28 @@ MIN_DIGESTED = 128
 JSON_HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
 
+@dataclass(frozen=True)
+class AuthorizeCall:
+    """One call of `authorize`: the question, and what distinguishes this call from others.
+
+    `now` is when it was made (Unix seconds). `parent` is the chain that a child sends; `covered`
+    says whether that chain covers the question, only then may an outage be passed over. `held`
+    are earlier allows of the same question, best first, for use during an outage; `refusals` are
+    earlier refusals, which an outage does not undo.
+    """
+
+    question: Question
+    agent: str
+    idempotency_key: str
+    nonce: str
+    jitter: Sequence[float]
+    now: float
+    parent: Chain | None = None
+    covered: bool = True
+    held: Sequence[GrantBase] = ()
+    refusals: RecentDenials | None = None
+
+
 def question(*, constraints: object = None, **fields: Any) -> Question:
     """Validate a question before it is sent; raise `InvalidRequest` naming the fields.
 
@@ -41,20 +64,19 @@ def question(*, constraints: object = None, **fields: Any) -> Question:
     if "args" in fields:
         fields["args"] = digested(fields["args"])
     try:
-        fields["pol"] = () if constraints is None else tuple(listed(constraints))
+        fields["pol"] = None if constraints is None else listed(constraints) or None
     except ConfigurationError as wrong:
         raise InvalidRequest(f"invalid question: {wrong}", fields=("constraints",)) from None
     try:
         asked = Question.model_validate(fields)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
-        paths = tuple(".".join(str(part) for part in problem["loc"]) for problem in problems)
-        sentence = "; ".join(
-            f"{path} {EXPECTED.get(path.split('.')[0], problem['msg'])}"
-            for path, problem in zip(paths, problems, strict=True)
-        )
-        raise InvalidRequest(f"invalid question: {sentence}", fields=paths) from None
-    encode({name: getattr(asked, name) for name in ("resource", "args", "context")})
+        found: dict[str, str] = {}
+        for problem in problems:
+            found.setdefault(str(problem["loc"][0]), problem["msg"])
+        sentence = "; ".join(f"{name} {EXPECTED.get(name, found[name])}" for name in found)
+        raise InvalidRequest(f"invalid question: {sentence}", fields=tuple(found)) from None
+    _ = asked.encoded  # a question that JSON cannot hold is refused before anything is sent
     return asked
 
 
@@ -74,7 +96,7 @@ def digested(args: object) -> object:
             key=lambda name: (-len(found[name]), name),
         )
         for name in texts:
-            if len(encode(found)) <= MAX_ARGS_BYTES or len(found[name]) <= MIN_DIGESTED:
+            if len(found[name]) <= MIN_DIGESTED or len(encode(found)) <= MAX_ARGS_BYTES:
                 break
             found[name] = _digest(found[name])
     except (InvalidRequest, TypeError):
@@ -94,32 +116,21 @@ def _digest(text: str) -> dict[str, str]:
     return {"sha256": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()}
 
 
-def authorize(
-    question: Question, *, agent_did: str, idempotency_key: str, parent: Chain | None = None
-) -> Send:
-    """Build `POST /v1/authorize`; raise `InvalidRequest` for values that JSON cannot hold.
+def authorize(call: AuthorizeCall) -> Send:
+    """Build `POST /v1/authorize` of the bytes of the question and the members about its sender.
 
-    `parent` is the chain that a child sends: its grant never exceeds that chain.
+    The grant of a child never exceeds the chain that it sends.
     """
-    body: dict[str, Any] = {
-        "command": question.command,
-        "resource": dict(question.resource),
-        "ttlSeconds": question.ttl_seconds,
-        "agentDid": agent_did,
-    }
-    optional = {
-        "delegatedChain": None if parent is None else list(parent),
-        "args": question.args,
-        "audience": question.audience,
-        "purpose": question.purpose,
-        "context": question.context,
-        "cosignerEnvelopeId": question.cosigner_envelope_id,
-        "pol": list(question.pol) or None,
-    }
-    body |= {name: value for name, value in optional.items() if value is not None}
-    headers = JSON_HEADERS | {"idempotency-key": idempotency_key}
-    claim = None if parent is None else ChildCredential(parent, question.command, _called(question))
-    return Send("POST", "/v1/authorize", headers, encode(body), claim=claim)
+    question, parent = call.question, call.parent
+    sender: dict[str, Any] = {"agentDid": call.agent}
+    claim = None
+    if parent is not None:
+        sender["delegatedChain"] = list(parent)
+        args = {**(question.args or {}), "resource": question.resource}
+        claim = ChildCredential(parent, question.command, args)
+    body = b"%b,%b" % (question.encoded[:-1], encode(sender)[1:])
+    headers = JSON_HEADERS | {"idempotency-key": call.idempotency_key}
+    return Send("POST", "/v1/authorize", headers, body, claim=claim)
 
 
 def get(path: str, *, patience: float = 0.0) -> Send:
@@ -142,24 +153,6 @@ def reason(text: str | None) -> dict[str, str]:
             fields=("reason",),
         )
     return {"reason": text}
-
-
-def _called(question: Question) -> dict[str, Any]:
-    return {**(question.args or {}), "resource": dict(question.resource)}
-
-
-def encode(body: Mapping[str, Any], *, sort: bool = False) -> bytes:
-    """Return JSON as bytes; raise `InvalidRequest` for values that JSON cannot hold exactly."""
-    try:
-        text = json.dumps(
-            body, allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=sort
-        )
-        return text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest(
-            f"resource, args and context must be plain JSON values: {error}",
-            fields=("resource", "args", "context"),
-        ) from error
 
 
 def idempotency_key(call_id: str, agent_did: str, envelope_id: str | None) -> str:

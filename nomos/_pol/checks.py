@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from nomos._limits import MAX_STATEMENTS
 from nomos._pol.selectors import MAX_SELECTOR, steps
 from nomos._pol.values import bounded, exact, plain, refuse, text
-
-MAX_STATEMENTS: Final = 100
-"""Statements in one list; nested ones are limited by the size of all."""
 
 MAX_BYTES: Final = 8 * 1024
 """Bytes of all statements as JSON."""

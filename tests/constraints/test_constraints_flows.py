@@ -53,12 +53,12 @@ def test_an_allow_without_the_requested_constraints_is_refused(link: dict[str, A
 
 def test_constraints_are_sent_as_standard_pol() -> None:
     asked = requests.question(command=LIST, resource=REPO, constraints=[OPEN, at_most("n", 1)])
-    sent = requests.authorize(asked, agent_did=DID, idempotency_key="k")
+    sent = requests.authorize(requests.AuthorizeCall(asked, DID, "k", "n", (), 0.0))
     assert json.loads(sent.body)["pol"] == (OPEN & at_most("n", 1)).pol
     nothing: tuple[Any, ...] = (None, [], from_pol([]))
     for none in nothing:
         asked = requests.question(command=LIST, resource=REPO, constraints=none)
-        sent = requests.authorize(asked, agent_did=DID, idempotency_key="k")
+        sent = requests.authorize(requests.AuthorizeCall(asked, DID, "k", "n", (), 0.0))
         assert "pol" not in json.loads(sent.body)
     with pytest.raises(InvalidRequest, match="constraints"):
         requests.question(command=LIST, resource=REPO, constraints="x")

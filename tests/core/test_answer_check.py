@@ -29,9 +29,9 @@ def asked(
     resource: Mapping[str, Any] = REPO,
     parent: Chain | None = None,
     **more: Any,
-) -> answer_check.SentQuestion:
+) -> requests.AuthorizeCall:
     question = requests.question(command=command, resource=resource, **more)
-    return answer_check.SentQuestion(question, AGENT, parent, "k", float(NOW))
+    return requests.AuthorizeCall(question, AGENT, "k", "n", (), float(NOW), parent)
 
 
 def link(command: str = READ, resource: Mapping[str, Any] = REPO, **more: Any) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def link(command: str = READ, resource: Mapping[str, Any] = REPO, **more: Any) -
 
 
 def difference(
-    sent: answer_check.SentQuestion, given: Mapping[str, Any], **changes: Any
+    sent: requests.AuthorizeCall, given: Mapping[str, Any], **changes: Any
 ) -> str | None:
-    return answer_check.mismatch(sent, Allowed.model_validate(allow(given, **changes)))
+    return answer_check.mismatch(sent, Allowed.model_validate(allow(given, **changes)), NOW)
 
 
 def changed(**meta: Any) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def test_an_allow_of_another_question_is_refused(
     given: dict[str, Any], changes: dict[str, Any], how: str
 ) -> None:
     answer = allow(link()) | {"chain": [jwt(given)], **changes}
-    found = answer_check.mismatch(asked(), Allowed.model_validate(answer))
+    found = answer_check.mismatch(asked(), Allowed.model_validate(answer), NOW)
     assert found is not None
     assert how in found
 

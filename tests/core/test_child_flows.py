@@ -176,7 +176,9 @@ class TestBeingHeardWithoutAnApiKey:
     def test_a_question_is_signed_with_its_command_resource_and_args(self) -> None:
         one, two = held("/github/repo"), held()
         asked = question(args={"state": "open"})
-        send = requests.authorize(asked, agent_did=AGENT, idempotency_key="k", parent=two.chain)
+        send = requests.authorize(
+            requests.AuthorizeCall(asked, AGENT, "k", "n", (), float(NOW), two.chain)
+        )
         flow = self.ask(send, one, two)
         invoke = invoked(next(flow))
         assert invoke.key == AGENT
@@ -189,11 +191,9 @@ class TestBeingHeardWithoutAnApiKey:
         assert credited == replace(send, headers={**send.headers, "authorization": "Bearer a.b.c"})
 
     def test_a_question_without_a_resource_or_args_is_signed_as_it_is_sent(self) -> None:
+        asked = requests.question(command=LIST, resource={})
         send = requests.authorize(
-            requests.question(command=LIST, resource={}),
-            agent_did=AGENT,
-            idempotency_key="k",
-            parent=held().chain,
+            requests.AuthorizeCall(asked, AGENT, "k", "n", (), float(NOW), held().chain)
         )
         payload = invoked(next(self.ask(send))).payload
         assert (payload.cmd, payload.args) == (LIST, {"resource": {}})
@@ -342,7 +342,7 @@ class TestActingOffline:
 class TestWhenNobodyAnswers:
     def call(
         self, one: VerifiedParentChain, command: str = LIST, **more: Any
-    ) -> flows.AuthorizeCall:
+    ) -> requests.AuthorizeCall:
         asked = question(command)
         own = parent_chain.offline_grant(one, asked, AGENT)
         fields: dict[str, Any] = {
@@ -355,9 +355,9 @@ class TestWhenNobodyAnswers:
             "parent": one.chain,
             "held": () if own is None else (own,),
         }
-        return flows.AuthorizeCall(**(fields | more))
+        return requests.AuthorizeCall(**(fields | more))
 
-    def down(self, call: flows.AuthorizeCall) -> Flow[Any]:
+    def down(self, call: requests.AuthorizeCall) -> Flow[Any]:
         flow = flows.authorize_or_degrade(call)
         send = next(flow)
         assert isinstance(send, Send)

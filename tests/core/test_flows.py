@@ -42,7 +42,7 @@ def link(command: str = READ, **more: Any) -> str:
 LINK = link()
 
 
-def call(command: str = READ, **more: Any) -> flows.AuthorizeCall:
+def call(command: str = READ, **more: Any) -> requests.AuthorizeCall:
     question = requests.question(command=command, resource=RESOURCE, **more.pop("question", {}))
     fields: dict[str, Any] = {
         "question": question,
@@ -52,7 +52,7 @@ def call(command: str = READ, **more: Any) -> flows.AuthorizeCall:
         "jitter": (0.0, 0.0),
         "now": float(NOW),
     }
-    return flows.AuthorizeCall(**(fields | more))
+    return requests.AuthorizeCall(**(fields | more))
 
 
 def allowed(**changes: Any) -> dict[str, Any]:

@@ -11,7 +11,10 @@ import pytest
 from nomos import errors
 from nomos._core import read_commands, replies, requests
 from nomos._core.effects import HttpReply
+from nomos.constraints import eq
 from nomos.errors import InvalidRequest
+from nomos.models import chain_of
+from nomos.server.control.messages import authorize_request
 
 RESOURCE = {"provider": "github", "owner": "acme", "repo": "app"}
 AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
@@ -35,6 +38,11 @@ def reply(status: int, body: object = None, **headers: str) -> HttpReply:
         ({"resource": None}, "resource"),
         ({"resource": "github"}, "resource"),
         ({"purpose": "x" * 281}, "purpose"),
+        ({"purpose": "a\x00b"}, "purpose"),
+        ({"audience": 1}, "audience"),
+        ({"args": [1]}, "args"),
+        ({"cosigner_envelope_id": ""}, "cosigner_envelope_id"),
+        ({"cosigner_envelope_id": "e" * 65}, "cosigner_envelope_id"),
     ],
 )
 def test_a_malformed_question_is_not_sent(fields: dict[str, Any], path: str) -> None:
@@ -49,6 +57,44 @@ def test_values_without_a_json_form_are_refused(value: object) -> None:
         requests.question(command="/a/b", resource={"provider": "a"}, args={"value": value})
     with pytest.raises(InvalidRequest, match="plain JSON"):
         requests.post("/v1/revocations", {"value": value})
+
+
+def test_a_question_is_sent_as_it_was_when_it_was_checked() -> None:
+    """Its values may be changed meanwhile, by another thread of the agent."""
+    args: dict[str, Any] = {"labels": ["a"], "pair": (1, 2)}
+    asked = requests.question(command="/github/issue/create", resource=RESOURCE, args=args)
+    args["labels"].append(float("nan"))
+    sent = requests.authorize(requests.AuthorizeCall(asked, AGENT, "k", "n", (), 0.0))
+    expected = {
+        "command": "/github/issue/create",
+        "resource": RESOURCE,
+        "args": {"labels": ["a"], "pair": [1, 2]},
+        "ttlSeconds": 300,
+    }
+    assert asked.sent == expected
+    assert json.loads(sent.body) == expected | {"agentDid": AGENT}
+
+
+def test_the_server_reads_every_member_of_a_question_by_its_name_on_the_wire() -> None:
+    asked = requests.question(
+        command="/github/issue/list",
+        resource=RESOURCE,
+        args={"state": "open"},
+        constraints=eq("state", "open"),
+        ttl_seconds=60,
+        audience=AGENT,
+        purpose="to read",
+        context={"level": 1},
+        cosigner_envelope_id="env_1",
+    )
+    parent = chain_of(["a.b.c"])
+    call = requests.AuthorizeCall(asked, AGENT, "k", "n", (), 0.0, parent)
+    read = authorize_request(json.loads(requests.authorize(call).body))
+    own = type(asked).model_fields
+    assert {name: getattr(read, name) for name in own} == {
+        name: getattr(asked, name) for name in own
+    }
+    assert (read.agent_did, read.delegated_chain) == (AGENT, ["a.b.c"])
 
 
 def test_an_invalid_question_names_the_python_argument() -> None:

@@ -10,8 +10,8 @@ from pydantic import Field
 from nomos._times import iso
 from nomos.constraints import from_pol
 from nomos.errors import ConfigurationError
-from nomos.models import Did
-from nomos.server.control.messages import DAMAGED, Absent, ReplyModel
+from nomos.models import Absent, Did
+from nomos.server.control.messages import DAMAGED, ReplyModel
 from nomos.server.domain.envelope import Envelope, State, Vote
 
 

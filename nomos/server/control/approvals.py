@@ -16,12 +16,13 @@ from starlette.requests import Request
 from nomos._identifiers import SHA256_FORM
 from nomos._times import iso
 from nomos.audit.record import Record
+from nomos.models import Absent, Purpose
 from nomos.server.control import approval_view, body, messages
 from nomos.server.control.approval_view import ApprovalReply, ApprovalsReply
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, invalid, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
-from nomos.server.control.messages import Absent, MessageModel, Purpose
+from nomos.server.control.messages import MessageModel
 from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.envelope import Envelope, State, Vote, VoteError

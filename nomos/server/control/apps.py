@@ -15,6 +15,7 @@ from starlette.requests import Request
 from nomos._times import iso
 from nomos.audit.record import Record
 from nomos.errors import ConfigurationError, InvalidRequest
+from nomos.models import Absent
 from nomos.server.control import (
     body,
     credentials,
@@ -26,7 +27,7 @@ from nomos.server.control import (
 from nomos.server.control.context import Context
 from nomos.server.control.credentials import MAX_COVERS, RepeatedRequest
 from nomos.server.control.errors import ControlError, invalid, shown
-from nomos.server.control.messages import DAMAGED, Absent, MessageModel, ReplyModel
+from nomos.server.control.messages import DAMAGED, MessageModel, ReplyModel
 from nomos.server.control.permissions import Act, Kind, PermissionTarget
 from nomos.server.control.route import route
 from nomos.server.domain import account_lines

@@ -15,11 +15,12 @@ from starlette.requests import Request
 
 from nomos._times import iso
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
+from nomos.models import Absent
 from nomos.server.control import body, messages
 from nomos.server.control.context import Context
 from nomos.server.control.errors import unavailable
 from nomos.server.control.feed import topic
-from nomos.server.control.messages import Absent, KeyLogRow, KeyState, MessageModel, ReplyModel
+from nomos.server.control.messages import KeyLogRow, KeyState, MessageModel, ReplyModel
 from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.signing.issuers import NoMoreKeys, RotationRequest

@@ -7,19 +7,9 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import SkipJsonSchema
 
-from nomos.constraints import MAX_STATEMENTS
 from nomos.errors import InvalidRequest
-from nomos.models import (
-    DEFAULT_TTL_SECONDS,
-    MAX_PURPOSE,
-    MAX_TTL_SECONDS,
-    Command,
-    Decision,
-    DenyReason,
-    Did,
-)
+from nomos.models import Absent, Decision, DenyReason, Did, Question
 from nomos.server.control.errors import ErrorCode, shown
 
 MAX_SHOWN_PROBLEMS: Final = 8
@@ -31,14 +21,6 @@ NOT_YET: Final[Mapping[str, str]] = {
 
 MAX_SENT_LINKS: Final = 64
 """The maximum number of tokens of a chain that are read; a setting limits its valid depth."""
-
-
-Absent = SkipJsonSchema[None]
-"""A member that may be left out, but is never null."""
-
-Purpose = Annotated[
-    str, Field(max_length=MAX_PURPOSE, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")
-]
 
 
 ReceiptId = Annotated[str, Field(pattern=r"^evt_[0-9a-z]{26}(?:_end)?$")]
@@ -58,58 +40,15 @@ class MessageModel(BaseModel):
     )
 
 
-Message = TypeVar("Message", bound=MessageModel)
-
-
-class AuthorizeRequest(MessageModel):
+class AuthorizeRequest(Question):
     """One question: whether an agent may do `command` to `resource`."""
 
-    command: Command = Field(
-        description="A registered command, such as `/github/issue/list`, or a prefix of several, "
-        "such as `/github/issue`."
-    )
-    resource: dict[str, Any] = Field(
-        description="`provider` (the command's first segment) and the provider's fields.",
-        examples=[{"provider": "github", "owner": "acme", "repo": "app"}],
-    )
-    args: dict[str, Any] | Absent = Field(
-        default=None,
-        description="The call's other parameters, at most 16 KiB. If given, they are bound and "
-        "signed; if absent, the call may have any.",
-    )
-    pol: list[Any] | Absent = Field(
-        default=None,
-        max_length=MAX_STATEMENTS,
-        description="Statements of UCAN 1.0 policy about the calls, at most 8 KiB; all of them are "
-        "signed, and must hold for each call.",
-        examples=[[["==", ".args.state", "open"]]],
-    )
-    ttl_seconds: int = Field(
-        default=DEFAULT_TTL_SECONDS,
-        ge=1,
-        le=MAX_TTL_SECONDS,
-        description="The lifetime of the grant, in seconds.",
-    )
+    model_config = ConfigDict(strict=True, validate_by_name=False, validate_by_alias=True)
+
     agent_did: Did | Absent = Field(
         default=None,
         description="The key the grant is bound to. Absent: the app's own key, kept by the "
         "server, which then signs the invocation too.",
-    )
-    audience: str | Absent = Field(
-        default=None, description="The DID of the service the call goes to; by default the PDP."
-    )
-    purpose: Purpose | Absent = Field(
-        default=None, description="Shown to operators; policy can read it."
-    )
-    context: dict[str, Any] | Absent = Field(
-        default=None,
-        description="Facts that the agent asserts, at most 4 KiB; policy sees `context.agent`.",
-    )
-    cosigner_envelope_id: str | Absent = Field(
-        default=None,
-        min_length=1,
-        max_length=64,
-        description="The envelope in which operators approved exactly this question.",
     )
     delegated_chain: list[str] | Absent = Field(
         default=None,
@@ -287,7 +226,7 @@ class WellKnown(ReplyModel):
     limits: LimitsReply
 
 
-M = TypeVar("M", bound=MessageModel)
+M = TypeVar("M", bound=BaseModel)
 
 
 def authorize_request(body: Mapping[str, Any]) -> AuthorizeRequest:

@@ -12,11 +12,11 @@ from pydantic import Field
 
 from nomos._times import iso
 from nomos.audit.record import Record
-from nomos.models import Did
+from nomos.models import Absent, Did
 from nomos.policy.bundle import Bundle
 from nomos.server.control import feed
 from nomos.server.control.context import Context
-from nomos.server.control.messages import Absent, OpenFieldReply, ReplyModel
+from nomos.server.control.messages import OpenFieldReply, ReplyModel
 from nomos.server.domain import outdated_grants
 from nomos.server.domain.outdated_grants import OutdatedIssue, ServiceGrant
 from nomos.server.storage.records import new_receipt_id

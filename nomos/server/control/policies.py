@@ -19,13 +19,13 @@ from starlette.requests import Request
 from nomos._limits import MAX_POLICIES
 from nomos._times import iso
 from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest, PolicyProblem
+from nomos.models import Absent
 from nomos.policy.bundle import Bundle, Source
 from nomos.server.control import body, messages, outdated_routes
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown
 from nomos.server.control.messages import (
     DAMAGED,
-    Absent,
     MessageModel,
     PolicyProblemReply,
     ReplyModel,

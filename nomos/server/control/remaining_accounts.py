@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from nomos.models import Absent
 from nomos.server.control.context import Context
-from nomos.server.control.messages import Absent, ReplyModel
+from nomos.server.control.messages import ReplyModel
 from nomos.server.domain.accounts import Role
 
 MOST: Final = 100

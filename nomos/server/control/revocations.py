@@ -21,6 +21,7 @@ from nomos._identifiers import DID_FORM, SHA256_FORM
 from nomos._limits import MAX_BODY_WITH_CHAIN
 from nomos._times import iso
 from nomos.audit.record import Record
+from nomos.models import Absent, Purpose
 from nomos.server.control import (
     body,
     chain_verification,
@@ -33,7 +34,7 @@ from nomos.server.control.apps import kind_of
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, invalid, shown
 from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
-from nomos.server.control.messages import MAX_SENT_LINKS, Absent, MessageModel, Purpose
+from nomos.server.control.messages import MAX_SENT_LINKS, MessageModel
 from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.delegation import ChainFault, HeldCapability
