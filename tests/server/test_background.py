@@ -19,7 +19,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def test_one_that_fails_is_told_of_and_begun_again(
+async def test_a_failed_task_is_logged_and_restarted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tasks, "PAUSE_SECONDS", 0)
@@ -42,7 +42,7 @@ async def test_one_that_fails_is_told_of_and_begun_again(
     assert "Traceback" not in caplog.text
 
 
-async def test_one_that_fails_in_another_way_keeps_its_traceback(
+async def test_an_unexpected_failure_is_logged_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tasks, "PAUSE_SECONDS", 60)
@@ -61,7 +61,7 @@ async def test_one_that_fails_in_another_way_keeps_its_traceback(
     assert "Traceback" in caplog.text and "odd" in caplog.text
 
 
-async def test_one_whose_database_is_closed_ends_without_a_word(
+async def test_a_task_whose_database_is_closed_ends_silently(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ended = asyncio.Event()

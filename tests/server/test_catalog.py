@@ -84,7 +84,7 @@ def test_five_github_commands_are_served() -> None:
     }
 
 
-def test_a_command_that_only_reads_is_called_with_get() -> None:
+def test_read_commands_use_get() -> None:
     for provider in load_catalog().values():
         for spec in provider.commands.values():
             assert (spec.risk == "read") == (spec.method == "GET"), spec.name
@@ -103,7 +103,7 @@ def test_filesystem_commands_take_a_path() -> None:
     assert (content.digest, content.place, content.required) == ("sha256", "body", True)
 
 
-def test_a_provider_of_one_s_own_is_one_more(folder: Path) -> None:
+def test_a_declared_provider_is_added(folder: Path) -> None:
     (folder / "tracker.YML").write_text(TRACKER)
     (folder / "notes.txt").write_text("not a provider")
     catalog = load_catalog(folder)
@@ -119,7 +119,7 @@ def test_a_provider_of_one_s_own_is_one_more(folder: Path) -> None:
     assert canonical_resource(tracker, resource, spec) == {**resource, "project": "web"}
 
 
-def test_policy_can_name_a_provider_of_one_s_own(folder: Path) -> None:
+def test_policy_can_name_a_declared_provider(folder: Path) -> None:
     (folder / "tracker.yaml").write_text(TRACKER)
     text = (
         'permit(principal, action in Action::"/my-tracker/ticket", resource is MyTracker)'
@@ -138,7 +138,7 @@ def test_an_empty_folder_adds_nothing(folder: Path) -> None:
     assert load_catalog(folder) == load_catalog()
 
 
-def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
+def test_a_missing_folder_is_named(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(str(folder / "none"))):
         load_catalog(folder / "none")
 
@@ -253,7 +253,7 @@ def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
         ("risk: read", "risk: [", "not YAML of this format: "),
     ],
 )
-def test_what_is_wrong_is_named_with_its_key(folder: Path, old: str, new: str, key: str) -> None:
+def test_an_error_names_its_key(folder: Path, old: str, new: str, key: str) -> None:
     assert old in TRACKER
     assert refusal(folder, TRACKER.replace(old, new, 1)).startswith(key)
 

@@ -69,7 +69,7 @@ def test_the_default_workspace_may_not_be_a_link_a_named_one_may(tmp_path: Path)
     lock_data_dir(settings(data, tmp_path / "link")).release()
 
 
-def test_agents_can_not_write_what_decides_about_them(tmp_path: Path) -> None:
+def test_policies_and_providers_in_the_workspace_are_refused(tmp_path: Path) -> None:
     served, link = tmp_path / "served", tmp_path / "link"
     (served / "policies").mkdir(parents=True)
     (served / "p.cedar").touch()
@@ -107,7 +107,7 @@ def test_agents_can_not_read_the_files_with_secrets(tmp_path: Path) -> None:
         )
 
 
-def test_what_decides_may_lie_beside_the_served_folder(tmp_path: Path) -> None:
+def test_policies_and_providers_beside_the_workspace_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "providers").mkdir()
     apart = Settings(
         tmp_path / "data",
@@ -128,7 +128,7 @@ def test_an_embedded_guard_refuses_policies_in_its_workspace(tmp_path: Path) -> 
         AuthGuard.embedded(policies=tmp_path / "p.cedar", workspace=tmp_path)
 
 
-def test_an_embedded_guard_refuses_such_such_a_folder_at_once(tmp_path: Path) -> None:
+def test_an_embedded_guard_refuses_such_a_folder_at_once(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigurationError, match="others may write"):
         AuthGuard.embedded(policies="permit (principal, action, resource);", data=tmp_path)

@@ -18,7 +18,7 @@ POLICY = """
 REPO = {"provider": "github", "owner": "acme", "repo": "app"}
 
 
-def test_a_service_is_an_audience_of_what_is_closed(tmp_path: Path) -> None:
+def test_a_service_is_an_audience_of_closed_grants(tmp_path: Path) -> None:
     for _ in range(2):  # the second time it is known already
         with AuthGuard.embedded(
             policies=POLICY, data=tmp_path / "data", services={"tickets": SERVICE}
@@ -35,7 +35,7 @@ def test_a_service_is_an_audience_of_what_is_closed(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_the_asynchronous_guard_takes_services_too() -> None:
+async def test_the_async_guard_accepts_services() -> None:
     async with AsyncAuthGuard.embedded(policies=POLICY, services={"tickets": SERVICE}) as guard:
         grant = await guard.authorize(command="/github/issue/list", resource=REPO, audience=SERVICE)
         assert grant.audience == SERVICE
@@ -51,14 +51,14 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_service_is_refused(name: str) -> None:
+def test_an_invalid_service_is_refused(name: str) -> None:
     services, says = WRONG[name]
     with pytest.raises(ConfigurationError, match=says) as failed:
         AuthGuard.embedded(policies=POLICY, services=services)
     assert failed.value.setting == "services"
 
 
-def test_a_name_that_another_service_has_stops_the_server(tmp_path: Path) -> None:
+def test_a_duplicate_service_name_stops_the_server(tmp_path: Path) -> None:
     with AuthGuard.embedded(
         policies=POLICY, data=tmp_path / "data", services={"tickets": SERVICE}
     ) as guard:

@@ -15,7 +15,7 @@ CATALOG = load_catalog()
 SECRET = "ghp_" + "s" * 36
 
 
-def test_github_is_where_it_is_unless_told_otherwise() -> None:
+def test_the_url_of_github_has_a_default() -> None:
     assert upstreams(CATALOG, {})["github"].base_url == "https://api.github.com"
     moved = upstreams(CATALOG, {"NOMOS_GITHUB_URL": "http://127.0.0.1:1/"})
     assert moved["github"].base_url == "http://127.0.0.1:1"
@@ -25,7 +25,7 @@ def test_github_is_where_it_is_unless_told_otherwise() -> None:
 @pytest.mark.parametrize(
     "url", ["github", "ftp://x", "http://", "http://[::1", "http://user:hunter2@x"]
 )
-def test_a_base_url_that_is_none_is_named_and_not_repeated(url: str) -> None:
+def test_an_invalid_base_url_is_named_and_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError, match="NOMOS_GITHUB_URL") as refused:
         upstreams(CATALOG, {"NOMOS_GITHUB_URL": url})
     assert refused.value.setting == "NOMOS_GITHUB_URL"
@@ -45,7 +45,7 @@ def test_a_credential_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
     assert upstreams(CATALOG, {})["github"].token is None
 
 
-def test_two_credentials_are_one_too_many(tmp_path: Path) -> None:
+def test_two_credentials_are_refused(tmp_path: Path) -> None:
     both = {"NOMOS_GITHUB_TOKEN": SECRET, "NOMOS_GITHUB_TOKEN_FILE": str(tmp_path)}
     with pytest.raises(ConfigurationError, match="both set") as refused:
         upstreams(CATALOG, both)
@@ -53,7 +53,7 @@ def test_two_credentials_are_one_too_many(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["two words", "line\nbreak", "é"])
-def test_a_credential_that_no_header_can_hold_is_refused_unrepeated(value: str) -> None:
+def test_a_credential_that_no_header_can_have_is_refused_and_not_repeated(value: str) -> None:
     with pytest.raises(ConfigurationError, match="printable ASCII without spaces") as refused:
         upstreams(CATALOG, {"NOMOS_GITHUB_TOKEN": value})
     assert value not in str(refused.value)
@@ -62,7 +62,7 @@ def test_a_credential_that_no_header_can_hold_is_refused_unrepeated(value: str) 
 @pytest.mark.parametrize(
     "content", [None, b"", b"\n", b"secret \xff", b"x" * 20_000], ids=lambda c: str(c)[:12]
 )
-def test_a_file_that_holds_no_credential_is_named(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_without_a_credential_is_named(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "token"
     if content is not None:
         file.write_bytes(content)
@@ -95,7 +95,7 @@ def test_facts_are_declared_beside_the_policies_and_reach_them(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["- a\n", "ticket: 7\n", "7: String\n", "a: [b]\n", "{"])
-def test_facts_that_are_no_facts_are_named(tmp_path: Path, text: str) -> None:
+def test_invalid_facts_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "facts.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"facts\.yaml") as refused:
         read_facts(tmp_path)
@@ -172,14 +172,14 @@ def test_a_webhook_may_be_https_anywhere_or_http_on_this_machine(url: str) -> No
         "https://hooks.example.com/" + "x" * 2048,
     ],
 )
-def test_a_webhook_that_would_carry_questions_in_the_open_is_refused(url: str) -> None:
+def test_a_webhook_over_plain_http_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="NOMOS_WEBHOOK_URL") as refused:
         webhook({**WEBHOOK, "NOMOS_WEBHOOK_URL": url})
     assert refused.value.setting == "NOMOS_WEBHOOK_URL"
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_webhook_needs_a_secret_worth_the_name_and_a_secret_a_webhook() -> None:
+def test_a_webhook_needs_a_strong_secret_and_a_secret_a_webhook() -> None:
     url = {"NOMOS_WEBHOOK_URL": WEBHOOK["NOMOS_WEBHOOK_URL"]}
     for environ, named in (
         (url, "NOMOS_WEBHOOK_SECRET"),

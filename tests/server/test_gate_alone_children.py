@@ -105,7 +105,7 @@ def result_of(plane: Plane, pdp: Pdp, agent: Agent, path: str = "note") -> str:
     return "allowed" if reply.status_code == 200 else str(reply.json()["error_code"])
 
 
-def test_a_revoked_branch_stops_within_five_seconds_and_its_sibling_goes_on(
+def test_a_revoked_branch_is_refused_within_five_seconds_and_its_sibling_accepted(
     scene: tuple[Plane, Pdp, Wire], signer: Signer
 ) -> None:
     plane, pdp, _ = scene
@@ -123,7 +123,7 @@ def test_a_revoked_branch_stops_within_five_seconds_and_its_sibling_goes_on(
     assert result_of(plane, pdp, root) == "revoked"
 
 
-def test_a_child_gets_no_further_alone_than_elsewhere(
+def test_a_standalone_pdp_refuses_what_other_pdps_refuse(
     scene: tuple[Plane, Pdp, Wire], signer: Signer
 ) -> None:
     plane, pdp, _ = scene
@@ -140,7 +140,7 @@ def test_a_child_gets_no_further_alone_than_elsewhere(
     assert result_of(plane, pdp, deepest) == "allowed"
 
 
-def test_it_records_who_handed_on_what_in_its_own_log(
+def test_a_standalone_pdp_records_delegations_in_its_own_log(
     scene: tuple[Plane, Pdp, Wire], signer: Signer
 ) -> None:
     plane, pdp, _ = scene

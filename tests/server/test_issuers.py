@@ -134,7 +134,7 @@ def _key_files(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "data" / "keys").glob("issuer-*"))
 
 
-async def test_the_first_start_makes_a_key_that_vouches_for_itself(
+async def test_the_first_start_makes_a_self_signed_key(
     start: Opens, tmp_path: Path, link: SignerConnection
 ) -> None:
     async with start() as running:
@@ -168,7 +168,7 @@ async def test_a_database_of_an_older_version_keeps_its_key(start: Opens, tmp_pa
         assert await running.read(token) == "ok"
 
 
-async def test_rotation_is_seen_by_both_halves_at_once(
+async def test_control_plane_and_pdp_see_a_rotation_at_once(
     start: Opens, tmp_path: Path, link: SignerConnection
 ) -> None:
     async with start() as running:
@@ -192,7 +192,7 @@ async def test_rotation_is_seen_by_both_halves_at_once(
         assert await running.read(old_token) == "ok"
 
 
-async def test_a_retiring_key_is_honoured_as_long_as_its_tokens_can_live(start: Opens) -> None:
+async def test_a_retiring_key_is_trusted_until_its_last_token_expires(start: Opens) -> None:
     async with start() as running:
         old = running.system.issuer_did
         await running.issuers.rotate(DEFAULT, ACT)
@@ -203,7 +203,7 @@ async def test_a_retiring_key_is_honoured_as_long_as_its_tokens_can_live(start: 
         assert list(running.issuers.trusted) == [running.system.issuer_did]
 
 
-async def test_a_rotation_is_on_record(start: Opens) -> None:
+async def test_a_rotation_is_recorded(start: Opens) -> None:
     async with start() as running:
         old = running.system.issuer_did
         new = (await running.issuers.rotate(DEFAULT, ACT)).did
@@ -213,7 +213,7 @@ async def test_a_rotation_is_on_record(start: Opens) -> None:
         assert receipt.detail == {"did": new, "previous": old}
 
 
-async def test_the_old_key_revoked_with_the_rotation(start: Opens) -> None:
+async def test_the_old_key_can_be_revoked_with_the_rotation(start: Opens) -> None:
     async with start() as running:
         old, token = running.system.issuer_did, await running.grant()
         await running.issuers.rotate(DEFAULT, ACT, revoke_old=True)
@@ -293,7 +293,7 @@ async def test_another_process_sees_a_rotation_within_a_second(
         assert await running.read(await running.grant()) == "ok", "it signs with the other's key"
 
 
-async def test_two_processes_that_rotate_at_once(
+async def test_two_processes_rotate_one_after_another(
     start: Opens, tmp_path: Path, binary: Path
 ) -> None:
     """Each makes its key, one after the other; neither takes the other's file away."""
@@ -309,7 +309,7 @@ async def test_two_processes_that_rotate_at_once(
         assert await running.read(await running.grant()) == "ok"
 
 
-async def test_a_rotation_cut_short_is_harmless(
+async def test_an_interrupted_rotation_is_harmless(
     start: Opens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key file is there, the database was never told: nothing changed, and it goes on."""
@@ -333,7 +333,7 @@ async def test_a_rotation_cut_short_is_harmless(
         assert await running.read(await running.grant()) == "ok"
 
 
-async def test_no_trace_is_left_of_a_rotation_whose_receipt_cannot_be_kept(
+async def test_a_rotation_whose_receipt_cannot_be_stored_changes_nothing(
     start: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
@@ -351,7 +351,9 @@ async def test_no_trace_is_left_of_a_rotation_whose_receipt_cannot_be_kept(
         assert await running.read(await running.grant()) == "ok"
 
 
-async def test_giving_way_has_an_end(start: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_retries_of_a_rotation_are_bounded(
+    start: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries = 0
 
     async def overtaken(*_: object, **__: object) -> None:
@@ -366,7 +368,7 @@ async def test_giving_way_has_an_end(start: Opens, monkeypatch: pytest.MonkeyPat
     assert tries == 5
 
 
-async def test_no_more_keys_than_verifiers_read(
+async def test_the_number_of_keys_is_what_verifiers_read(
     start: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nomos.server.signing.issuers.MAX_KEYS", 2)
@@ -425,7 +427,7 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-async def test_what_the_database_says_is_proved(start: Opens, tmp_path: Path, name: str) -> None:
+async def test_a_forged_key_log_stops_the_start(start: Opens, tmp_path: Path, name: str) -> None:
     async with start() as running:
         await running.issuers.rotate(DEFAULT, ACT)
     with _database(tmp_path) as connection:
@@ -440,7 +442,7 @@ async def test_what_the_database_says_is_proved(start: Opens, tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", [*FORGERIES, "no key left"])
-async def test_a_forgery_while_it_runs_is_not_believed(
+async def test_a_forged_key_log_is_refused_while_running(
     start: Opens, tmp_path: Path, name: str
 ) -> None:
     async with start() as running:
@@ -455,7 +457,7 @@ async def test_a_forgery_while_it_runs_is_not_believed(
         assert await running.read(await running.grant()) == "ok"
 
 
-async def test_a_key_of_another_process_whose_file_is_gone(
+async def test_a_key_without_its_file_is_trusted_and_not_used(
     start: Opens,
     tmp_path: Path,
     binary: Path,

@@ -70,7 +70,7 @@ def chain(*holders: str, meta: Mapping[str, Any] | None = None) -> list[Unverifi
 # What must not be revoked
 
 
-def test_everything_that_a_token_hangs_on_is_looked_up() -> None:
+def test_every_identifier_of_a_token_is_looked_up() -> None:
     lineage = {"root": "eldest", "invokedBy": ["one", "two"], "apps": ["app_2"], "depth": 2}
     links = [
         link(ISSUER, "a", {"app_id": "app_1", "approval": {"id": "env_1"}, "lineage": lineage}),
@@ -84,14 +84,14 @@ def test_everything_that_a_token_hangs_on_is_looked_up() -> None:
     }
 
 
-def test_below_the_root_no_word_about_authority_is_looked_up() -> None:
+def test_identifiers_in_meta_of_later_links_are_not_looked_up() -> None:
     claims = {"app_id": "app_x", "lineage": {"root": "x", "invokedBy": ["y"], "apps": ["z"]}}
     links = [*chain("a"), link("a", "b", claims)]
     assert not UnverifiedChain(tuple(links)).ids() & {"app_x", "x", "y", "z"}
 
 
 @pytest.mark.parametrize("odd", [None, 7, "x", [1], {"a": 1}, [None, {"b": 2}]], ids=repr)
-def test_odd_meta_is_nothing(odd: object) -> None:
+def test_malformed_meta_is_ignored(odd: object) -> None:
     for meta in (
         {"lineage": odd},
         {"approval": odd, "app_id": odd},
@@ -121,14 +121,14 @@ BARE = (
 # Who stands behind it
 
 
-def test_a_root_agent_has_nobody_behind_it() -> None:
+def test_a_root_agent_has_no_ancestors() -> None:
     links = chain("a")
     found = lineage_of(verified(links), links)
     assert (found.root, found.invoked_by, found.depth, found.swarm) == ("a", (), 0, None)
     assert (found.app, found.receipt) == ("app_1", RECEIPT)
 
 
-def test_a_child_has_all_between_it_and_the_issuer_behind_it() -> None:
+def test_a_childs_ancestors_are_all_agents_of_its_chain() -> None:
     links = chain("a", "c", "b")
     found = lineage_of(verified(links), links)
     assert (found.root, found.invoked_by, found.depth) == ("a", ("a", "c"), 2)
@@ -136,7 +136,7 @@ def test_a_child_has_all_between_it_and_the_issuer_behind_it() -> None:
     assert found.cids == tuple(each.cid for each in links)
 
 
-def test_a_root_that_took_a_chain_s_place_carries_it_on() -> None:
+def test_a_re_issued_root_keeps_its_lineage() -> None:
     lineage = {"root": "a", "invokedBy": ["a", "b"], "depth": 2, "swarmId": CREW}
     links = chain("c", "d", meta={"lineage": lineage})
     found = lineage_of(verified(links, depth=4), links)
@@ -151,7 +151,7 @@ def recorded(links: list[UnverifiedLink]) -> tuple[Record, ...]:
     return delegation_records("acme", lineage_of(verified(links), links), links, 7, new_receipt_id)
 
 
-def test_nothing_is_recorded_of_what_the_issuer_signed() -> None:
+def test_the_issuers_own_link_is_not_recorded() -> None:
     links = chain("a")
     assert recorded(links) == ()
 
@@ -169,7 +169,7 @@ def test_each_link_is_recorded_after_the_one_before_it() -> None:
     assert (first.at, first.tenant, first.expires_at) == (7, "acme", 9)
 
 
-def test_what_a_link_inherits_is_recorded_of_it() -> None:
+def test_a_link_is_recorded_with_its_inherited_resource() -> None:
     wide, narrow = {"provider": "p"}, {"provider": "p", "path": "a"}
     links = [
         link(ISSUER, "a", {"resource_constraint": wide}),
@@ -182,7 +182,7 @@ def test_what_a_link_inherits_is_recorded_of_it() -> None:
     assert [row.detail.get("pol") for row in found] == [None, None, [["==", ".cmd", "/x/y"]]]
 
 
-def test_a_label_is_recorded_if_somebody_chose_one() -> None:
+def test_a_label_is_recorded_if_an_app_chose_one() -> None:
     for meta, label in (
         ({}, None),
         ({"lineage": {"root": "a", "swarmId": CREW}}, CREW),
@@ -198,19 +198,19 @@ def test_a_label_is_recorded_if_somebody_chose_one() -> None:
 # Who sent what is refused
 
 
-def test_the_reasons_that_prove_a_sender_are_reasons() -> None:
+def test_codes_that_prove_a_sender_are_deny_reasons() -> None:
     assert set(STATUS_BY_REASON) > SIGNED
     assert not SIGNED & {"malformed_ucan", "bad_signature", "chain_too_deep", "untrusted_issuer"}
 
 
-def test_the_sender_is_who_signed_and_the_tenant_is_the_root_s() -> None:
+def test_the_sender_is_the_signer_and_the_tenant_the_roots() -> None:
     links = chain("a", "b")
     found = sender("chain_invalid", invocation("thief", links).payload, links, {ISSUER: "acme"})
     assert found is not None
     assert (found.tenant, found.agent, found.root) == ("acme", "thief", "a")
 
 
-def test_nobody_is_named_on_less_than_a_signature() -> None:
+def test_no_sender_is_named_without_a_valid_signature() -> None:
     links = chain("a")
     invoked = invocation("a", links).payload
     trusted = {ISSUER: "acme"}

@@ -35,7 +35,7 @@ def result_of(pdp: Pdp, grant: dict[str, Any]) -> str:
     return "allowed" if reply.status_code == 200 else str(reply.json()["error_code"])
 
 
-def test_it_honours_what_is_made_out_to_it_and_nothing_else(scene: Scene) -> None:
+def test_only_grants_for_this_pdp_are_accepted(scene: Scene) -> None:
     plane, pdp, _ = scene
     reply = pdp.read(plane.grant(pdp.did)["ucan"])
     assert reply.json()["content"] == "hello from alone"
@@ -64,7 +64,7 @@ def test_a_write_works_once(scene: Scene) -> None:
     assert said[1].json()["error_code"] == "replayed"
 
 
-def test_revoked_is_refused_within_five_seconds(scene: Scene) -> None:
+def test_a_revoked_grant_is_refused_within_five_seconds(scene: Scene) -> None:
     plane, pdp, _ = scene
     grant, other = plane.grant(pdp.did), plane.grant(pdp.did)
     assert result_of(pdp, grant) == "allowed"
@@ -73,7 +73,7 @@ def test_revoked_is_refused_within_five_seconds(scene: Scene) -> None:
     assert result_of(pdp, other) == "allowed"
 
 
-def test_what_was_approved_works_once_and_only_there(scene: Scene) -> None:
+def test_an_approved_call_works_once_and_at_its_service_only(scene: Scene) -> None:
     plane, pdp, _ = scene
     (plane.folder / "alone" / "workspace" / "careful").write_text("with care")
     (plane.folder / "data" / "workspace" / "careful").write_text("with care, too")
@@ -87,7 +87,7 @@ def test_what_was_approved_works_once_and_only_there(scene: Scene) -> None:
             assert (again.status_code, again.json()["error_code"]) == (403, "approval_already_used")
 
 
-def test_what_was_approved_can_be_revoked_by_its_approval(scene: Scene) -> None:
+def test_an_approved_grant_is_revoked_by_its_approval(scene: Scene) -> None:
     plane, pdp, _ = scene
     (plane.folder / "alone" / "workspace" / "careful").write_text("with care")
     resource = {"provider": "filesystem", "path": "careful"}
@@ -105,7 +105,7 @@ def wait_for_the_feed(plane: Plane, pdp: Pdp) -> None:
     until(lambda: result_of(pdp, marker) == "revoked", WITHIN)
 
 
-def test_cut_off_it_soon_lets_nothing_through(scene: Scene) -> None:
+def test_without_the_feed_every_call_is_soon_refused(scene: Scene) -> None:
     """And mended, it lets through again what was not revoked meanwhile."""
     plane, pdp, wire = scene
     good, revoked = plane.grant(pdp.did), plane.grant(pdp.did)
@@ -143,9 +143,7 @@ def test_a_rotated_key_is_followed_and_a_revoked_one_is_not(scene: Scene) -> Non
     assert result_of(pdp, new) == "allowed"
 
 
-def test_started_again_it_is_who_it_was_and_knows_what_was_revoked(
-    scene: Scene, tmp_path: Path
-) -> None:
+def test_a_restart_keeps_its_did_and_the_revocations(scene: Scene, tmp_path: Path) -> None:
     """Its first answer is right: it has read the feed before it listens."""
     plane, _, wire = scene
     first = start(plane, wire, tmp_path)
@@ -180,7 +178,7 @@ def said(process: Process, name: str) -> str:
     return line.split()[1]
 
 
-def test_it_believes_no_other_issuer(scene: Scene, tmp_path: Path) -> None:
+def test_another_issuer_is_refused(scene: Scene, tmp_path: Path) -> None:
     plane, pdp, wire = scene
     process = start(plane, wire, tmp_path, issuer=pdp.did)
     try:
@@ -217,7 +215,7 @@ def started(plane: Plane, data: Path, **change: str | Path) -> str:
     return " ".join(ended.stderr.split())
 
 
-def test_a_wrong_start_ends_in_a_sentence(scene: Scene, tmp_path: Path) -> None:
+def test_an_invalid_start_is_reported_in_one_sentence(scene: Scene, tmp_path: Path) -> None:
     plane, _, _ = scene
     data = tmp_path / "data"
     assert "did:key:z6Mk" in started(plane, data, issuer="did:web:example.com")
@@ -260,7 +258,7 @@ def test_services_are_listed_and_added(scene: Scene, tmp_path: Path) -> None:
     assert (taken.exit_code, "belongs to another service" in taken.stderr) == (1, True)
 
 
-def test_revoke_says_what_it_did(scene: Scene) -> None:
+def test_revoke_prints_the_revoked_object(scene: Scene) -> None:
     plane, pdp, _ = scene
     grant = plane.grant(pdp.did)
     options = ["--control-url", plane.url, "--key-file", str(plane.operator_key_file)]

@@ -114,7 +114,7 @@ async def came(receiver: Receiver, count: int) -> list[Any]:
     return await asyncio.to_thread(receiver.wait, count)
 
 
-async def test_a_message_arrives_signed_and_to_the_byte(tmp_path: Path) -> None:
+async def test_a_message_is_delivered_signed_and_byte_for_byte(tmp_path: Path) -> None:
     with receiving() as receiver:
         async with sending(tmp_path, receiver.url) as sender:
             ident = await sender.put()
@@ -130,7 +130,7 @@ async def test_a_message_arrives_signed_and_to_the_byte(tmp_path: Path) -> None:
     assert "authorization" not in {name.lower() for name in got.headers}
 
 
-async def test_nothing_is_kept_when_nobody_is_to_be_told(tmp_path: Path) -> None:
+async def test_without_a_webhook_no_message_is_stored(tmp_path: Path) -> None:
     store = Store(tmp_path)
     await store.migrate()
     put = await store._database.write(
@@ -156,7 +156,7 @@ async def test_a_message_belongs_to_the_transaction_that_wrote_it(tmp_path: Path
             assert await sender.rows() == []
 
 
-async def test_it_is_tried_again_with_a_fresh_time_until_it_is_taken(
+async def test_a_failed_delivery_is_retried_with_a_new_time_until_accepted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
@@ -185,7 +185,7 @@ async def test_it_is_tried_again_with_a_fresh_time_until_it_is_taken(
     assert caplog.text.count("webhook:") == 1
 
 
-async def test_before_its_time_nothing_is_tried(tmp_path: Path) -> None:
+async def test_no_delivery_is_tried_before_its_time(tmp_path: Path) -> None:
     with receiving() as receiver:
         receiver.answer = lambda _: 503
         async with sending(tmp_path, receiver.url) as sender:
@@ -195,7 +195,9 @@ async def test_before_its_time_nothing_is_tried(tmp_path: Path) -> None:
         assert len(receiver.got) == 1
 
 
-async def test_it_is_given_up_after_a_day(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_delivery_is_given_up_after_a_day(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = Clock()
     with receiving() as receiver:
         receiver.answer = lambda _: 500
@@ -213,7 +215,7 @@ async def test_it_is_given_up_after_a_day(tmp_path: Path, caplog: pytest.LogCapt
     assert f"{ident} (approval.requested) is given up after 2 tries" in error.getMessage()
 
 
-async def test_a_receiver_that_hangs_is_left_and_holds_up_nobody_else(
+async def test_a_hanging_receiver_does_not_delay_other_messages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "TRY_SECONDS", 0.5)
@@ -242,7 +244,7 @@ async def test_no_redirect_is_followed(tmp_path: Path) -> None:
         assert elsewhere.got == []
 
 
-async def test_no_proxy_of_the_environment_is_asked(
+async def test_no_proxy_of_the_environment_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with receiving() as proxy, receiving() as receiver:
@@ -254,7 +256,7 @@ async def test_no_proxy_of_the_environment_is_asked(
         assert proxy.got == []
 
 
-async def test_at_most_eight_are_under_way(tmp_path: Path) -> None:
+async def test_at_most_eight_deliveries_run_at_once(tmp_path: Path) -> None:
     with receiving() as receiver:
         receiver.hang = 0.2
         async with sending(tmp_path, receiver.url) as sender:
@@ -278,7 +280,7 @@ async def test_two_processes_share_the_work_and_do_it_once(tmp_path: Path) -> No
         assert len({got.headers["nomos-delivery"] for got in receiver.got}) == 30
 
 
-async def test_a_receiver_that_is_down_gets_it_after_it_is_back(tmp_path: Path) -> None:
+async def test_a_receiver_gets_the_message_after_an_outage(tmp_path: Path) -> None:
     clock = Clock()
     with receiving() as receiver:
         port = int(receiver.url.split(":")[2].split("/")[0])
@@ -336,7 +338,7 @@ async def test_kill_9_loses_no_message(tmp_path: Path, where: str) -> None:
     assert json.loads(got.body)["approval"] == {"id": "env_9"}
 
 
-async def test_what_is_claimed_is_nobody_elses_until_the_lease_ends(tmp_path: Path) -> None:
+async def test_a_claimed_message_is_not_sent_by_others_until_the_lease_ends(tmp_path: Path) -> None:
     clock = Clock()
     store = Store(tmp_path, clock)
     await store.migrate()
@@ -357,7 +359,7 @@ async def test_what_is_claimed_is_nobody_elses_until_the_lease_ends(tmp_path: Pa
     assert "zwölf" not in repr(first)
 
 
-async def test_it_is_not_given_up_for_a_clock_that_jumped(tmp_path: Path) -> None:
+async def test_a_clock_that_jumps_does_not_end_the_retries(tmp_path: Path) -> None:
     clock = Clock()
     with receiving() as receiver:
         receiver.answer = lambda _: 500
@@ -370,7 +372,7 @@ async def test_it_is_not_given_up_for_a_clock_that_jumped(tmp_path: Path) -> Non
     assert row.failed_at is None
 
 
-async def test_what_is_settled_is_forgotten_after_a_week(tmp_path: Path) -> None:
+async def test_settled_messages_are_deleted_after_a_week(tmp_path: Path) -> None:
     clock = Clock()
     store = Store(tmp_path, clock)
     await store.migrate()

@@ -76,7 +76,7 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
         f"GET / HTTP/1.1\r\n{HEAD}Connection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     ],
 )
-def test_what_two_readers_could_read_differently_is_refused_and_the_connection_ends(
+def test_ambiguous_requests_are_refused_and_the_connection_closed(
     patient: Listener, head: str
 ) -> None:
     before = len(patient.app.seen)
@@ -98,7 +98,7 @@ def test_a_bad_request_after_a_good_one_is_refused_after_the_answer(patient: Lis
     assert b"smuggled" not in reply
 
 
-def test_a_body_that_turns_out_to_be_none_is_refused(patient: Listener) -> None:
+def test_a_malformed_body_is_refused(patient: Listener) -> None:
     head = f"POST / HTTP/1.1\r\n{HEAD}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
     assert status(patient.ask(head.encode() + b"zz\r\n")) == 400
     until(lambda: patient.app.left > 0)
@@ -145,13 +145,13 @@ def test_other_hosts_are_refused_on_both_listeners(quick: Listener, host: str) -
 # How long
 
 
-def test_silence_and_half_a_head_end_in_time(quick: Listener) -> None:
+def test_idle_and_incomplete_heads_time_out(quick: Listener) -> None:
     with quick.connect() as silent, quick.connect(b"GET / HTTP/1.1\r\n") as half:
         assert rest(silent) == b""
         assert status(rest(half)) == 408
 
 
-def test_a_head_that_drips_ends_in_time(quick: Listener) -> None:
+def test_a_slow_head_times_out(quick: Listener) -> None:
     with quick.connect() as made:
         began = time.monotonic()
         with contextlib.suppress(OSError):
@@ -164,7 +164,7 @@ def test_a_head_that_drips_ends_in_time(quick: Listener) -> None:
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
-def test_a_body_that_drips_or_stops_ends_in_time(quick: Listener, framing: str) -> None:
+def test_a_slow_or_stalled_body_times_out(quick: Listener, framing: str) -> None:
     left = quick.app.left
     head = f"POST / HTTP/1.1\r\n{HEAD}{framing}\r\n\r\n".encode()
     with quick.connect(head) as made:
@@ -172,7 +172,7 @@ def test_a_body_that_drips_or_stops_ends_in_time(quick: Listener, framing: str) 
     until(lambda: quick.app.left > left)
 
 
-def test_an_answered_request_with_an_endless_body_ends_in_time(quick: Listener) -> None:
+def test_an_answered_request_with_an_endless_body_times_out(quick: Listener) -> None:
     head = f"POST /early HTTP/1.1\r\n{HEAD}Content-Length: 1000000\r\n\r\n".encode()
     with quick.connect(head) as made:
         began = time.monotonic()
@@ -263,7 +263,7 @@ def test_clients_that_do_not_read_make_room_for_others() -> None:
         assert b"/other 0" in few.fetch("/other")
 
 
-def test_a_held_answer_is_no_late_request(quick: Listener) -> None:
+def test_a_held_reply_does_not_time_out(quick: Listener) -> None:
     holding = quick.app.holding
     with quick.connect(get("/hold", "Connection: close")) as made:
         until(lambda: quick.app.holding > holding)
@@ -303,7 +303,7 @@ def test_requests_before_the_end_are_all_answered(patient: Listener) -> None:
     assert reply.count(b"HTTP/1.1 ") == 3
 
 
-def test_half_a_request_and_its_end_is_no_request(patient: Listener) -> None:
+def test_an_incomplete_request_at_the_end_of_a_connection_is_dropped(patient: Listener) -> None:
     left, seen = patient.app.left, len(patient.app.seen)
     for half in (
         b"",
@@ -320,7 +320,7 @@ def test_half_a_request_and_its_end_is_no_request(patient: Listener) -> None:
 # How much
 
 
-def test_small_chunks_are_refused_and_nobody_waits(patient: Listener) -> None:
+def test_small_chunks_are_refused_without_delaying_others(patient: Listener) -> None:
     head = f"POST / HTTP/1.1\r\n{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode()
     stop = threading.Event()
 
@@ -359,7 +359,7 @@ def test_requests_sent_ahead_are_bounded(patient: Listener) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"body"])
-def test_connections_that_do_not_go_on_make_room(
+def test_stalled_connections_make_room(
     patient: Listener, sent: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     if sent == b"body":
@@ -381,7 +381,7 @@ def test_idle_connections_make_room_at_once(patient: Listener) -> None:
             assert ends_with(made, b"/idle 0")
 
 
-def test_more_questions_than_places_are_queued_and_the_other_listener_is_free(
+def test_requests_beyond_the_limit_are_queued_without_blocking_the_other_listener(
     patient: Listener,
 ) -> None:
     replies: list[bytes] = []

@@ -131,13 +131,13 @@ BAD_CHUNKS = {
 
 @pytest.mark.parametrize("step", [0, 1, 2, 7])
 @pytest.mark.parametrize("name", GOOD)
-def test_a_request_is_given_back_as_it_was_sent(name: str, step: int) -> None:
+def test_a_request_is_passed_on_unchanged(name: str, step: int) -> None:
     assert read(GOOD[name], step) == [GOOD[name]]
 
 
 @pytest.mark.parametrize("step", [0, 1, 5])
 @pytest.mark.parametrize("name", [*BAD, *BAD_CHUNKS])
-def test_what_is_no_request_is_refused(name: str, step: int) -> None:
+def test_malformed_requests_are_refused(name: str, step: int) -> None:
     data, status = (BAD | BAD_CHUNKS)[name]
     if step and len(data) > 1_000_000:
         step = 4096
@@ -147,7 +147,7 @@ def test_what_is_no_request_is_refused(name: str, step: int) -> None:
     assert refused.value.message.isascii()
 
 
-def test_requests_that_follow_each_other_are_told_apart() -> None:
+def test_pipelined_requests_are_separated() -> None:
     sent = [GOOD["length"], GOOD["chunks"], GOOD["no body"]]
     for step in (0, 1, 3, 50):
         assert read(b"".join(sent), step) == sent
@@ -167,7 +167,7 @@ def test_large_chunks_and_a_few_small_ones_pass() -> None:
     assert read(sent, 1000) == [sent]
 
 
-def test_how_far_it_has_come_is_known() -> None:
+def test_the_progress_of_a_request_is_known() -> None:
     reader = RequestReader()
     assert reader.waits_for_head
     reader.push(GOOD["length"][:-1] + b"")
@@ -183,7 +183,7 @@ def test_how_far_it_has_come_is_known() -> None:
 
 
 @given(st.binary(max_size=400), st.integers(1, 40))
-def test_whatever_arrives_is_refused_or_waits(data: bytes, step: int) -> None:
+def test_any_input_is_refused_or_incomplete(data: bytes, step: int) -> None:
     try:
         read(POST + data, step)
     except MalformedRequest as refusal:

@@ -72,7 +72,7 @@ def filled(clock: Clock, *peers: str, most: int = 4) -> tuple[ConnectionTable, l
     return table, made
 
 
-def test_a_place_is_found_first_among_idle_then_among_unfinished_ones(clock: Clock) -> None:
+def test_idle_connections_are_closed_before_unfinished_ones(clock: Clock) -> None:
     table, (body, head, idle, served) = filled(clock, *["127.0.0.1"] * 4)
     table.move(body, "body")
     table.move(idle, "idle")
@@ -87,7 +87,7 @@ def test_a_place_is_found_first_among_idle_then_among_unfinished_ones(clock: Clo
     assert not table.make_room()
 
 
-def test_what_has_just_come_is_left_alone(clock: Clock) -> None:
+def test_recent_connections_are_not_closed(clock: Clock) -> None:
     table, made = filled(clock, *["127.0.0.1"] * 4)
     assert not table.make_room()
     table.move(made[0], "served")
@@ -111,7 +111,7 @@ def test_a_connection_that_was_not_read_yet_is_not_silent(clock: Clock) -> None:
     assert [each.dropped for each in made] == [False, False, True, False]
 
 
-def test_another_machine_may_not_hold_all_places(clock: Clock) -> None:
+def test_one_remote_machine_cannot_hold_all_places(clock: Clock) -> None:
     table, made = filled(clock, "10.0.0.1", "10.0.0.1", "10.0.0.1")
     for each in made:
         table.move(each, "served")
@@ -129,7 +129,7 @@ def test_this_machine_may_hold_all_places(clock: Clock) -> None:
     assert len(table) == 4
 
 
-def test_room_is_told_when_there_is_some(clock: Clock) -> None:
+def test_the_table_reports_free_places(clock: Clock) -> None:
     table, (one, other, *_) = filled(clock, *["127.0.0.1"] * 4)
     told: list[int] = []
     table.on_room = lambda: told.append(1)
@@ -181,7 +181,7 @@ def test_the_limit_of_files_is_raised_where_that_is_possible(
     assert asked == [(4096, 4096), (most, 1 << 20), (most, resource.RLIM_INFINITY)]
 
 
-def test_a_limit_that_cannot_be_raised_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_cannot_be_raised_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise ValueError("not allowed")
 
@@ -190,7 +190,7 @@ def test_a_limit_that_cannot_be_raised_is_no_error(monkeypatch: pytest.MonkeyPat
     limits.raise_descriptor_limit()
 
 
-def test_importing_and_embedding_leave_the_limit_alone() -> None:
+def test_importing_and_embedding_do_not_change_the_limit() -> None:
     script = (
         "import resource; before = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
         "from nomos import AuthGuard\n"
@@ -230,7 +230,7 @@ def _limited() -> None:
     limit_logs()
 
 
-def test_when_descriptors_run_out_it_is_logged_once_and_tried_again(
+def test_a_lack_of_descriptors_is_logged_once_and_retried(
     caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     async def work() -> None:
@@ -261,7 +261,7 @@ def test_when_descriptors_run_out_it_is_logged_once_and_tried_again(
 
 
 @pytest.mark.parametrize("number", [errno.EBADF, errno.EINVAL])
-def test_a_socket_that_was_closed_is_not_tried_again(number: int, clock: Clock) -> None:
+def test_a_closed_socket_is_not_retried(number: int, clock: Clock) -> None:
     async def work() -> None:
         table, _ = filled(clock)
         listener = Refusing(number)
@@ -289,7 +289,7 @@ with listening(ConnectionLimits(connections=4096)) as found:
 """
 
 
-def test_out_of_descriptors_both_listeners_still_answer_and_the_log_is_short() -> None:
+def test_without_free_descriptors_both_listeners_answer_and_the_log_is_short() -> None:
     server = subprocess.Popen(
         [sys.executable, "-c", SCARCE, *sys.path],
         stdin=subprocess.PIPE,
@@ -329,12 +329,12 @@ def test_names_of_hosts_are_read_from_settings_and_urls() -> None:
 @pytest.mark.parametrize(
     "name", ["*", "*.example", "http://a", "a:80", "a/b", "", "a b", "a..b", "-", "a\nb", "x" * 300]
 )
-def test_what_is_no_name_is_refused(name: str) -> None:
+def test_invalid_host_names_are_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="NOMOS_HOST_NAMES"):
         host_names((name,))
 
 
-def test_a_bounded_number_of_names() -> None:
+def test_the_number_of_host_names_is_bounded() -> None:
     with pytest.raises(ConfigurationError, match="100"):
         host_names(f"a{number}" for number in range(101))
 
@@ -347,7 +347,7 @@ def test_an_ipv6_listener_knows_its_own_address() -> None:
 # Logs
 
 
-def test_what_limit_is_counted(clock: Clock) -> None:
+def test_suppressed_log_lines_are_counted(clock: Clock) -> None:
     shown: list[str] = []
 
     class Keep(logging.Handler):
@@ -377,7 +377,7 @@ def test_what_limit_is_counted(clock: Clock) -> None:
     assert shown[-1] == "failed 7 (and 5 times since)"
 
 
-def test_of_tracebacks_there_are_a_few_a_minute(clock: Clock) -> None:
+def test_the_number_of_logged_tracebacks_per_minute_is_bounded(clock: Clock) -> None:
     shown: list[str] = []
 
     class Keep(logging.Handler):

@@ -59,7 +59,7 @@ def test_a_query_that_cannot_be_read_names_no_parameter() -> None:
     assert raised.value.fields == ()
 
 
-def test_what_is_documented_is_what_is_read() -> None:
+def test_documented_parameters_are_the_ones_that_are_read() -> None:
     documented = {each["name"]: each for each in QUERY.documented()}
     assert documented.keys() == DEFAULTS.keys()
     assert documented["limit"] == {
@@ -72,7 +72,7 @@ def test_what_is_documented_is_what_is_read() -> None:
     assert documented["nonce"]["schema"] == {"type": "string", "pattern": "^[a-z]{1,4}$"}
 
 
-def test_a_gate_has_room_for_so_many_and_for_so_many_of_each() -> None:
+def test_a_gate_bounds_the_total_and_the_number_per_key() -> None:
     gate = ConcurrencyGate(of_one=1)
     with gate.admit("a", 2) as first, gate.admit("a", 2) as again, gate.admit("b", 2) as second:
         assert (first, again, second, gate.held) == (True, False, True, 2)
@@ -88,7 +88,7 @@ def test_a_gate_is_left_by_a_failure_too() -> None:
     assert gate.held == 0
 
 
-def test_of_one_key_so_many_are_counted() -> None:
+def test_the_count_of_a_key_is_bounded() -> None:
     counter = SlidingWindowCounter(most_counted=2)
     assert [counter.count("a", now) for now in (0, 0, 1, 2)] == [0, 1, 2, 2]
     assert counter.wait("a", 2, 2) == 59
@@ -96,7 +96,7 @@ def test_of_one_key_so_many_are_counted() -> None:
     assert counter.count("a", 61.5) == 1
 
 
-def test_looking_does_not_make_a_key_known() -> None:
+def test_reading_a_count_does_not_store_the_key() -> None:
     counter = SlidingWindowCounter(most_keys=1)
     counter.count("a", 0)
     assert counter.wait("b", 0, 1) == 0
@@ -104,7 +104,7 @@ def test_looking_does_not_make_a_key_known() -> None:
     assert len(counter) == 1
 
 
-def test_what_was_counted_before_a_restart_counts() -> None:
+def test_counts_from_before_a_restart_are_included() -> None:
     counter = SlidingWindowCounter([("a", 20, 2), ("a", 10, 5)], most_counted=None)
     assert counter.count("a", 65) == 7
     assert counter.count("a", 71) == 3

@@ -59,7 +59,9 @@ async def asked(site: Site, agent: str, tokens: list[str] | None, path: str) -> 
     return await site.ask(question if tokens is None else {**question, "delegatedChain": tokens})
 
 
-async def test_the_question_says_for_whom_and_through_whom(site: Site, signer: AsyncSigner) -> None:
+async def test_the_page_shows_the_first_agent_and_those_between(
+    site: Site, signer: AsyncSigner
+) -> None:
     agents, tokens = await chain(site, signer, 3)
     root, between, agent = agents
     ident = await asked(site, agent, tokens, "a")
@@ -72,9 +74,7 @@ async def test_the_question_says_for_whom_and_through_whom(site: Site, signer: A
     assert f"…{agent[-6:]} for …{root[-6:]}" in queue
 
 
-async def test_a_child_of_the_root_itself_comes_through_nobody(
-    site: Site, signer: AsyncSigner
-) -> None:
+async def test_a_direct_child_shows_no_agents_between(site: Site, signer: AsyncSigner) -> None:
     agents, tokens = await chain(site, signer, 2)
     ident = await asked(site, agents[1], tokens, "b")
     text = " ".join((await (await site.person()).see(f"/approvals/{ident}")).text.split())
@@ -82,9 +82,7 @@ async def test_a_child_of_the_root_itself_comes_through_nobody(
     assert "through" not in text.partition("On behalf of")[2].partition("Resource")[0]
 
 
-async def test_an_agent_that_acts_for_itself_is_on_nobody_s_behalf(
-    site: Site, signer: AsyncSigner
-) -> None:
+async def test_a_root_agent_shows_no_first_agent(site: Site, signer: AsyncSigner) -> None:
     agents, tokens = await chain(site, signer, 1)
     for path, given in (("c", None), ("d", tokens)):
         ident = await asked(site, agents[0], given, path)

@@ -25,7 +25,7 @@ TOOL = ROOT / "tools" / "screenshots.py"
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_every_picture_is_taken_and_nothing_sticks_out(tmp_path: Path) -> None:
+def test_every_screenshot_is_made_and_nothing_overflows(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(TOOL), str(tmp_path)],
         capture_output=True,
@@ -71,7 +71,7 @@ def question(server: EmbeddedServer) -> str:
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_person_signs_in_and_approves(server: EmbeddedServer, question: str) -> None:
+def test_an_operator_signs_in_and_approves(server: EmbeddedServer, question: str) -> None:
     base = server.control_plane_url
     operator = {"authorization": f"Bearer {server.operator_key.reveal()}"}
     made = httpx.post(f"{base}/v1/login-links", headers=operator, timeout=30).json()

@@ -30,7 +30,7 @@ async def test_constraints_are_shown_in_words(site: Site) -> None:
     assert "page is not 2" in page.text
 
 
-async def test_what_hides_in_a_constraint_is_spelled_out(site: Site) -> None:
+async def test_hidden_characters_of_a_constraint_are_spelled_out(site: Site) -> None:
     hostile = "<script>alert(1)</script>\u202e\u200b"
     ident, person = await site.ask({**DELETE, "pol": eq("a", hostile).pol}), await site.person()
     page = await person.see(f"/approvals/{ident}")

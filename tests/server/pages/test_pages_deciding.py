@@ -31,7 +31,7 @@ async def state(site: Site, ident: str) -> dict[str, Any]:
     return view
 
 
-async def test_the_queue_has_what_waits_and_what_was_settled(site: Site) -> None:
+async def test_the_queue_lists_pending_and_decided_requests(site: Site) -> None:
     waits, settled = await site.ask(), await site.ask(DELETE)
     person = await site.person()
     await person.answer(settled, "deny")
@@ -102,7 +102,7 @@ async def test_only_a_hash_instead_of_a_text_is_a_warning(site: Site) -> None:
     assert "sent only the hash of this text. You cannot read the text" in page.text
 
 
-async def test_approving_lets_the_agent_do_it_once(site: Site) -> None:
+async def test_an_approval_permits_one_call(site: Site) -> None:
     ident, person = await site.ask(), await site.person()
     reply = await person.answer(ident, "approve", reason="  Fine.\r\nGo. ")
     assert (reply.status_code, reply.headers["location"]) == (303, f"/approvals/{ident}")
@@ -119,7 +119,7 @@ async def test_approving_lets_the_agent_do_it_once(site: Site) -> None:
     assert record.envelope == ident
 
 
-async def test_denying_settles_it(site: Site) -> None:
+async def test_a_denial_decides_the_request(site: Site) -> None:
     ident, person = await site.ask(), await site.person()
     assert (await person.answer(ident, "deny", reason="Not today.")).status_code == 303
     page = await person.see(f"/approvals/{ident}")
@@ -128,7 +128,7 @@ async def test_denying_settles_it(site: Site) -> None:
     assert (await state(site, ident))["state"] == "denied"
 
 
-async def test_both_roles_are_needed_and_the_page_says_which(site: Site) -> None:
+async def test_the_page_shows_the_missing_role(site: Site) -> None:
     lead = await site.system.create_app("Lena", "operator", ("lead",))
     guard = await site.system.create_app("Sven", "operator", ("security",))
     ident = await site.ask(DELETE)
@@ -146,7 +146,7 @@ async def test_both_roles_are_needed_and_the_page_says_which(site: Site) -> None
     assert (await state(site, ident))["state"] == "approved"
 
 
-async def test_another_role_gets_no_buttons_and_no_say(site: Site) -> None:
+async def test_an_operator_without_the_role_gets_no_buttons_and_cannot_vote(site: Site) -> None:
     key = await site.system.create_app("Otto", "operator", ("finance",))
     ident, otto = await site.ask(), await site.person(key)
     page = await otto.see(f"/approvals/{ident}")
@@ -159,7 +159,7 @@ async def test_another_role_gets_no_buttons_and_no_say(site: Site) -> None:
     assert (await state(site, ident))["votes"] == []
 
 
-async def test_nobody_answers_for_an_app_of_their_own(site: Site) -> None:
+async def test_an_operator_cannot_vote_on_a_question_of_an_own_app(site: Site) -> None:
     owner = app_of(site.operator.reveal())
     mine = credentials.issue("mine", "agent", DEFAULT, site.clock(), owner=owner)
     await site.system.store.add_app(mine.app, mine.key)
@@ -171,7 +171,7 @@ async def test_nobody_answers_for_an_app_of_their_own(site: Site) -> None:
     assert (await person.post(f"/approvals/{ident}", fields)).status_code == 403
 
 
-async def test_what_is_decided_stays_decided(site: Site) -> None:
+async def test_a_decided_request_cannot_be_voted_on(site: Site) -> None:
     ident, first, second = await site.ask(), await site.person(), await site.person()
     fields = (await second.see(f"/approvals/{ident}")).fields()
     await first.answer(ident, "deny")
@@ -181,7 +181,7 @@ async def test_what_is_decided_stays_decided(site: Site) -> None:
     assert (await state(site, ident))["state"] == "denied"
 
 
-async def test_after_its_time_nobody_answers(site: Site) -> None:
+async def test_an_expired_request_cannot_be_voted_on(site: Site) -> None:
     ident, person = await site.ask(), await site.person()
     fields = (await person.see(f"/approvals/{ident}")).fields()
     site.clock.now += 13 * 60
@@ -195,7 +195,7 @@ async def test_after_its_time_nobody_answers(site: Site) -> None:
     assert page.all("textarea") == []
 
 
-async def test_revoked_reads_as_such(site: Site) -> None:
+async def test_a_revoked_request_is_shown_as_revoked(site: Site) -> None:
     ident, person = await site.ask(), await site.person()
     headers = {"authorization": f"Bearer {site.operator.reveal()}"}
     reply = await site.agent.post("/v1/revocations", json={"id": ident}, headers=headers)
@@ -209,7 +209,7 @@ async def test_revoked_reads_as_such(site: Site) -> None:
 @pytest.mark.parametrize(
     "path", ["/approvals/env_" + "0" * 26, "/approvals/x", "/approvals/a/b", "/approvals/env_"]
 )
-async def test_an_unknown_address_is_a_page_that_says_so(site: Site, path: str) -> None:
+async def test_an_unknown_address_is_a_404_page(site: Site, path: str) -> None:
     person = await site.person()
     reply = await person.client.get(path, headers={"x-request-id": "abc-1"})
     assert reply.status_code == 404
@@ -218,7 +218,7 @@ async def test_an_unknown_address_is_a_page_that_says_so(site: Site, path: str) 
     assert (await person.post(path, {"csrf": "x"})).status_code in (403, 404)
 
 
-async def test_a_slash_too_many_leads_back(site: Site) -> None:
+async def test_a_trailing_slash_is_redirected(site: Site) -> None:
     person = await site.person()
     assert (await person.client.get("/approvals/")).headers["location"] == "/approvals"
 
@@ -232,7 +232,7 @@ async def test_a_slash_too_many_leads_back(site: Site) -> None:
         ({"decision": "approve", "reason": "\x00"}, "Reason: "),
     ],
 )
-async def test_an_answer_that_is_none_does_not_count(
+async def test_a_malformed_vote_does_not_count(
     site: Site, fields: dict[str, str], said: str
 ) -> None:
     ident, person = await site.ask(), await site.person()
@@ -244,7 +244,7 @@ async def test_an_answer_that_is_none_does_not_count(
     assert (await state(site, ident))["votes"] == []
 
 
-async def test_the_reason_may_be_as_long_as_the_page_says(site: Site) -> None:
+async def test_the_reason_may_have_the_length_of_the_text_field(site: Site) -> None:
     ident, person = await site.ask(), await site.person()
     (area,) = (await person.see(f"/approvals/{ident}")).all("textarea")
     reason = "é" * int(area["maxlength"])

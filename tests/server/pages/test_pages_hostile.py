@@ -83,7 +83,7 @@ def check(page: Html) -> None:
             assert name not in attrs or attrs[name] in ids
 
 
-async def test_every_page_is_sound_whatever_the_agent_sent(site: Site) -> None:
+async def test_every_page_is_well_formed_with_hostile_text(site: Site) -> None:
     context = {EVIL[:60]: EVIL, "list": [EVIL], "deep": {"a": {"b": EVIL}}}
     question: dict[str, Any] = {
         "command": "/filesystem/file/write",
@@ -120,14 +120,14 @@ DELETE: Final[dict[str, Any]] = {
 }
 
 
-async def test_texts_are_no_templates(site: Site) -> None:
+async def test_text_of_agents_is_not_rendered_as_a_template(site: Site) -> None:
     ident = await site.ask(purpose="{{ 7*7 }}{% raw %}", args={"content": QUOTED})
     page = await (await site.person()).see(f"/approvals/{ident}")
     assert "{{ 7*7 }}{% raw %}" in page.text
     assert QUOTED in page.text
 
 
-async def test_what_cannot_be_seen_is_marked(site: Site) -> None:
+async def test_invisible_characters_are_marked(site: Site) -> None:
     hidden = "safe\u202e\u200b\u200b\u00ad\ufeff\u2066\u00a0\U000e0041end"
     ident = await site.ask(
         args={"content": f"one\rtwo\x1b[2Kthree {hidden} \n"}, purpose="say\u202eyas\u200d"
@@ -145,14 +145,14 @@ async def test_what_cannot_be_seen_is_marked(site: Site) -> None:
     assert "U+202E" in queue.text
 
 
-async def test_letters_that_only_look_alike_are_spelled_out(site: Site) -> None:
+async def test_confusable_letters_are_spelled_out(site: Site) -> None:
     ident = await site.ask(args={"content": "p\u0430ypal", "encoding": "\u05d0\u05d1"})
     page = await (await site.person()).see(f"/approvals/{ident}")
     assert 'In ASCII "p\\u0430ypal"' in page.text
     assert "right-to-left text" in page.text
 
 
-async def test_a_text_is_not_taken_for_a_number(site: Site) -> None:
+async def test_a_text_is_distinguished_from_a_number(site: Site) -> None:
     ident = await site.ask(context={"a": "5", "b": 5, "c": True, "d": "", "e": [1, "1"]})
     page = await (await site.person()).see(f"/approvals/{ident}")
     told = 'a text 5 b number 5 c true or false true d text empty text e list [1, "1"]'
@@ -160,7 +160,7 @@ async def test_a_text_is_not_taken_for_a_number(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", ["/approvals/login", "/approvals", "/approvals/x", "/approvals/"])
-async def test_every_answer_forbids_what_pages_do_not_need(site: Site, path: str) -> None:
+async def test_every_reply_has_restrictive_security_headers(site: Site, path: str) -> None:
     for person in (site.visitor(), await site.person()):
         headers = (await person.client.get(path)).headers
         assert headers["content-security-policy"] == (
@@ -174,7 +174,7 @@ async def test_every_answer_forbids_what_pages_do_not_need(site: Site, path: str
         assert "access-control-allow-origin" not in headers
 
 
-async def test_the_style_sheet_is_ours_and_kept(site: Site) -> None:
+async def test_the_style_sheet_is_self_contained_and_cached(site: Site) -> None:
     person = site.visitor()
     (sheet,) = (await person.see("/approvals/login")).all("link")
     assert re.fullmatch(r"/approvals/style\.[0-9a-f]{16}\.css", sheet["href"])
@@ -198,7 +198,7 @@ async def test_the_style_sheet_is_ours_and_kept(site: Site) -> None:
         {"origin": "null", "sec-fetch-site": "cross-site"},
     ],
 )
-async def test_forms_of_other_sites_do_nothing(site: Site, headers: dict[str, str]) -> None:
+async def test_forms_of_other_sites_are_refused(site: Site, headers: dict[str, str]) -> None:
     ident, person = await site.ask(), await site.person()
     fields = (await person.see(f"/approvals/{ident}")).fields() | {"decision": "approve"}
     for path in (f"/approvals/{ident}", "/approvals/logout", "/approvals/login"):
@@ -218,7 +218,7 @@ async def test_forms_of_other_sites_do_nothing(site: Site, headers: dict[str, st
         {"origin": "http://localhost:8788", "host": "localhost:8788"},
     ],
 )
-async def test_forms_of_the_page_count(site: Site, headers: dict[str, str]) -> None:
+async def test_forms_of_the_page_are_accepted(site: Site, headers: dict[str, str]) -> None:
     ident, person = await site.ask(), await site.person()
     cookie = {"cookie": f"{COOKIE}={person.client.cookies[COOKIE]}"}
     fields = (await person.see(f"/approvals/{ident}")).fields() | {"decision": "approve"}
@@ -241,7 +241,7 @@ async def test_a_form_needs_the_secret_of_its_session(site: Site) -> None:
     assert "May this agent call" in (await person.see(f"/approvals/{ident}")).text
 
 
-async def test_nobody_is_signed_in_by_a_form_of_somebody_else(site: Site) -> None:
+async def test_a_form_of_another_visitor_does_not_sign_in(site: Site) -> None:
     """A victim who acts in an attacker's session would act for them."""
     attacker, victim = site.visitor(), site.visitor()
     fields = (await attacker.see("/approvals/login")).fields()
@@ -251,7 +251,7 @@ async def test_nobody_is_signed_in_by_a_form_of_somebody_else(site: Site) -> Non
     assert (await victim.post("/approvals/login", fields, {})).status_code == 403
 
 
-async def test_without_a_session_nothing_is_shown_or_done(site: Site) -> None:
+async def test_without_a_session_pages_redirect_and_votes_are_refused(site: Site) -> None:
     ident, person = await site.ask(), site.visitor()
     for cookie in ("", "x" * 52, "é", "a" * 5000):
         headers = {"cookie": f"{COOKIE}={cookie}".encode()}
@@ -284,7 +284,7 @@ async def test_an_api_key_is_no_session_and_a_session_no_api_key(site: Site) -> 
         (b"", "", 400),
     ],
 )
-async def test_what_is_no_form_is_refused_with_a_page(
+async def test_a_body_that_is_no_form_is_refused_with_a_page(
     site: Site, content: bytes, kind: str, status: int
 ) -> None:
     person = await site.person()

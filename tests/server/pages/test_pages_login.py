@@ -56,7 +56,7 @@ async def test_a_link_signs_in_once(site: Site) -> None:
     assert (await other.post("/approvals/login", form)).status_code == 401
 
 
-async def test_of_many_who_use_a_link_at_once_one_gets_in(site: Site) -> None:
+async def test_one_of_many_concurrent_uses_of_a_link_signs_in(site: Site) -> None:
     link = await site.link()
     people = [site.visitor() for _ in range(8)]
     forms = [(await person.see(link)).fields() for person in people]
@@ -79,7 +79,7 @@ async def test_a_session_covers_what_each_key_of_its_operator_does(site: Site) -
     assert covers(("lead",), ("triage",)) == ()
 
 
-async def test_looking_at_a_link_does_not_use_it(site: Site) -> None:
+async def test_opening_a_link_does_not_use_it(site: Site) -> None:
     link = await site.link()
     for _ in range(5):
         await site.visitor().see(link)
@@ -94,7 +94,7 @@ async def test_a_link_works_for_ten_minutes(site: Site) -> None:
     assert "has expired" in (await site.visitor().see(late, 401)).text
 
 
-async def test_a_wrong_link_is_refused_and_a_cut_one(site: Site) -> None:
+async def test_a_wrong_or_truncated_link_is_refused(site: Site) -> None:
     link = await site.link()
     for wrong in (link[:-1] + ("a" if link[-1] != "a" else "b"), link[:-1], link[:-52]):
         page = await site.visitor().see(wrong, 401)
@@ -102,7 +102,7 @@ async def test_a_wrong_link_is_refused_and_a_cut_one(site: Site) -> None:
         assert page.all("input")[-1]["type"] == "password"
 
 
-async def test_operators_make_links_and_others_do_not(site: Site) -> None:
+async def test_only_operators_make_links(site: Site) -> None:
     headers = {"authorization": f"Bearer {site.operator.reveal()}"}
     reply = await site.agent.post("/v1/login-links", headers=headers)
     assert reply.status_code == 200
@@ -129,7 +129,7 @@ async def test_a_key_a_token_and_a_whole_link_can_be_pasted(site: Site, form: st
     assert record.detail == {"by": "api_key" if form == "key" else "link"}
 
 
-async def test_agents_auditors_and_strangers_do_not_get_in(site: Site) -> None:
+async def test_keys_of_agents_auditors_and_unknown_apps_do_not_sign_in(site: Site) -> None:
     agent = await site.system.create_app("another")
     auditor = await site.system.create_app("auditor", "auditor")
     right = site.operator.reveal()
@@ -143,7 +143,7 @@ async def test_agents_auditors_and_strangers_do_not_get_in(site: Site) -> None:
     assert await site.records("session") == []
 
 
-async def test_only_hashes_are_kept_and_old_ones_go(
+async def test_only_hashes_are_stored_and_old_ones_deleted(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = await site.link()
@@ -167,7 +167,7 @@ async def test_only_hashes_are_kept_and_old_ones_go(
     assert count == [0, 1]
 
 
-async def test_the_cookie_is_kept_from_scripts_and_other_sites(
+async def test_the_cookie_is_http_only_and_same_site_strict(
     site: Site, open_site: OpenSite, signer: AsyncSigner, tmp_path: Path
 ) -> None:
     def attributes(header: str) -> set[str]:
@@ -232,7 +232,7 @@ async def test_a_disabled_app_and_a_lost_role_have_no_session(site: Site, tmp_pa
     assert (await ada.client.get("/approvals")).status_code == 303
 
 
-async def test_after_signing_in_comes_the_page_that_was_asked_for(site: Site) -> None:
+async def test_signing_in_leads_to_the_requested_page(site: Site) -> None:
     ident, person = await site.ask(), site.visitor()
     reply = await person.client.get(f"/approvals/{ident}")
     assert reply.headers["location"] == f"/approvals/login?next=/approvals/{ident}"
@@ -259,7 +259,7 @@ async def test_after_signing_in_comes_the_page_that_was_asked_for(site: Site) ->
         "/approvals/env_" + "a" * 27,
     ],
 )
-async def test_nobody_is_sent_anywhere_else(site: Site, target: str) -> None:
+async def test_signing_in_never_redirects_to_another_site(site: Site, target: str) -> None:
     person = site.visitor()
     fields = (await person.see("/approvals/login")).fields()
     fields |= {"next": target, "secret": site.operator.reveal()}
@@ -269,7 +269,7 @@ async def test_nobody_is_sent_anywhere_else(site: Site, target: str) -> None:
     assert query.headers["location"] == "/approvals"
 
 
-async def test_failures_are_bounded_and_success_is_not(site: Site) -> None:
+async def test_failed_sign_ins_are_limited_and_successful_ones_are_not(site: Site) -> None:
     person = site.visitor()
     for _ in range(limits.MOST_FAILURES):
         assert (await person.sign_in("nomos_wrong")).status_code == 401
@@ -281,7 +281,7 @@ async def test_failures_are_bounded_and_success_is_not(site: Site) -> None:
         assert (await person.sign_in(site.operator.reveal())).status_code == 303
 
 
-async def test_coming_from_another_site_takes_one_step_more(site: Site) -> None:
+async def test_a_link_from_another_site_is_reloaded_once(site: Site) -> None:
     """A browser keeps a strict cookie back then; the page that leads on makes it send it."""
     ident, person = await site.ask(), site.visitor()
     page = await person.see(f"/approvals/{ident}", sec_fetch_site="cross-site")

@@ -33,7 +33,7 @@ async def by_key(site: Site, path: str) -> httpx.Response:
     return await site.agent.post(path, headers=headers)
 
 
-async def test_no_session_begins_by_a_key_that_was_replaced_meanwhile(
+async def test_no_session_starts_with_a_key_rotated_meanwhile(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = site.visitor()
@@ -43,7 +43,7 @@ async def test_no_session_begins_by_a_key_that_was_replaced_meanwhile(
     assert await site.records("session") == []
 
 
-async def test_no_link_is_made_by_a_key_that_was_replaced_meanwhile(
+async def test_no_link_is_made_with_a_key_rotated_meanwhile(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replaced_before(site, monkeypatch, "add_link")

@@ -22,13 +22,13 @@ from nomos.server.pages.visible_text import count_unseen, has_rtl, visible
 NOW: Final = 1_800_000_000
 
 
-def test_plain_text_stays_as_it_is() -> None:
+def test_plain_text_is_unchanged() -> None:
     plain = string.ascii_letters + string.digits + string.punctuation + "äß漢字😀é"
     assert unescape(str(visible(plain))) == plain
     assert visible("") == ""
 
 
-def test_every_character_without_a_look_of_its_own_is_marked() -> None:
+def test_every_invisible_character_is_marked() -> None:
     for number in range(sys.maxunicode + 1):
         letter = chr(number)
         if unicodedata.category(letter)[0] in "CZ" and letter not in " \n\t":
@@ -39,7 +39,7 @@ def test_every_character_without_a_look_of_its_own_is_marked() -> None:
         assert not is_invisible(letter)
 
 
-def test_marks_keep_what_they_stand_for_countable() -> None:
+def test_each_marked_character_has_its_own_mark() -> None:
     text = "a\u200bb" + "\u200b" * 5000
     assert "U+200B</span>b" in visible(text)
     assert "U+200B \u00d75,000</span>" in visible(text)
@@ -73,13 +73,13 @@ def test_long_values_get_a_box_and_short_ones_their_ascii_form() -> None:
     assert shown_values({"x": "y" * 2000})[0].scrolls
 
 
-def test_names_are_watched_as_much_as_values() -> None:
+def test_names_are_checked_as_values_are() -> None:
     (row,) = shown_values({"\u202epath": "x"})
     assert row.unseen == 1
     assert row.ascii == '{"\\u202epath": "x"}'
 
 
-def test_what_is_signed_in_another_form_is_shown() -> None:
+def test_args_signed_in_another_form_are_listed() -> None:
     hashed = {"sha256": hashlib.sha256("é".encode()).hexdigest()}
     sent = {"same": [1, {"a": 2}], "text": "é", "one": 1, "other": "x", "order": {"a": 1, "b": 2}}
     bound = {**sent, "text": hashed, "one": True, "other": hashed, "more": 1}
@@ -117,7 +117,7 @@ def test_moments_in_words() -> None:
     )
 
 
-def test_only_our_pages_are_local() -> None:
+def test_only_paths_of_the_pages_are_local() -> None:
     ident = "/approvals/env_" + "0" * 26
     assert safe_redirect(ident) == ident
     assert (
@@ -149,7 +149,7 @@ def _luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_texts_can_be_read_against_what_is_behind_them(scheme: int) -> None:
+def test_text_has_enough_contrast_with_its_background(scheme: int) -> None:
     blocks = re.findall(r":root \{(.*?)\n\s*\}", render.STYLE.decode(), re.DOTALL)
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", blocks[scheme]))
     pairs = [

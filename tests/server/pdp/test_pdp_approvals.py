@@ -77,7 +77,7 @@ def content(world: World) -> str:
 # What an approval is good for
 
 
-def test_without_an_approval_a_person_is_asked_for(world: World) -> None:
+def test_without_an_approval_the_call_is_refused_as_step_up_required(world: World) -> None:
     said = write(world, grant_write(world, meta={}))
     assert result_of(said) == (403, "step_up_required")
     assert "a person looks at careful files first" in said.json()["error"]
@@ -95,7 +95,7 @@ def test_an_approved_write_is_done_once(world: World) -> None:
     assert content(world) == "since then"
 
 
-def test_an_approval_answers_for_its_own_roles_alone(world: World) -> None:
+def test_an_approval_counts_for_its_own_roles_only(world: World) -> None:
     """Policy may want other people by the time of the call than by that of the approval."""
     given = {**approved(world)["approval"], "roles": ["security"]}
     said = write(world, grant_write(world, meta=approved(world, approval=given)))
@@ -104,7 +104,7 @@ def test_an_approval_answers_for_its_own_roles_alone(world: World) -> None:
     assert content(world) == "before"
 
 
-def test_the_very_same_invocation_is_told_the_same(world: World) -> None:
+def test_the_same_invocation_repeated_is_refused_as_used(world: World) -> None:
     root = grant_write(world)
     token = world.invoke(WRITE, file(PATH), ARGS, [root.jwt])
     body = {"path": PATH, "content": CONTENT}
@@ -121,14 +121,14 @@ def test_an_approved_read_is_done_once_too(world: World) -> None:
     assert "before" not in again.text.replace(" used before", "")
 
 
-def test_one_of_many_at_the_same_time_gets_through(world: World) -> None:
+def test_one_of_many_concurrent_calls_succeeds(world: World) -> None:
     root = grant_write(world)
     with ThreadPoolExecutor(12) as pool:
         said = list(pool.map(lambda _: result_of(write(world, root)), range(12)))
     assert sorted(said, key=str) == [(200, None)] + [(403, "approval_already_used")] * 11
 
 
-def test_it_is_remembered_for_as_long_as_the_delegation_lives(world: World) -> None:
+def test_a_used_approval_is_remembered_until_its_delegation_expires(world: World) -> None:
     """Its invocations end long before, and are not what is counted."""
     root = grant_write(world, ttl=3000)
     assert result_of(write(world, root)) == (200, None)
@@ -139,7 +139,7 @@ def test_it_is_remembered_for_as_long_as_the_delegation_lives(world: World) -> N
         assert result_of(write(world, root)) == (403, "approval_already_used")
 
 
-def test_what_needs_no_approval_any_more_still_uses_it_up(world: World) -> None:
+def test_a_call_that_needs_no_approval_uses_it_too(world: World) -> None:
     (world.folder / "plain").write_text("x")
     root = grant_read(world, "plain")
     assert read(world, root, "plain").status_code == 200
@@ -149,7 +149,7 @@ def test_what_needs_no_approval_any_more_still_uses_it_up(world: World) -> None:
 # What it is not good for
 
 
-def test_what_policy_forbids_stays_forbidden(world: World) -> None:
+def test_an_approval_does_not_override_a_forbid(world: World) -> None:
     (world.folder / "secret").mkdir()
     (world.folder / "secret" / "f").write_text("s3cret")
     said = read(world, grant_read(world, "secret/f"), "secret/f")
@@ -157,7 +157,7 @@ def test_what_policy_forbids_stays_forbidden(world: World) -> None:
     assert "s3cret" not in said.text
 
 
-def test_other_arguments_were_not_approved(world: World) -> None:
+def test_other_arguments_than_the_approved_ones_are_refused(world: World) -> None:
     assert write(world, grant_write(world), "something else").status_code == 403
     assert content(world) == "before"
 
@@ -176,7 +176,7 @@ def test_an_approved_call_that_then_fails_has_used_it_up(world: World) -> None:
     assert result_of(read(world, root)) == (403, "approval_already_used")
 
 
-def test_it_cannot_be_handed_on(world: World) -> None:
+def test_an_approved_delegation_cannot_be_delegated(world: World) -> None:
     root = grant_read(world)
     link = world.grant(READ, file(PATH), by="agent", to="child", prf=[root.cid])
     token = world.invoke(READ, file(PATH), {}, [root.jwt, link.jwt], by="child")
@@ -223,7 +223,7 @@ def test_an_agent_cannot_approve_for_itself(world: World) -> None:
     ],
     ids=str,
 )
-def test_another_form_is_no_approval(world: World, given: object) -> None:
+def test_an_approval_in_an_unknown_form_is_refused(world: World, given: object) -> None:
     """Nor is it a token without one: what the issuer meant by it is not known."""
     root = grant_read(world, meta=approved(world, approval=given))
     assert result_of(read(world, root)) == (403, "approval_not_found")
@@ -237,12 +237,14 @@ def test_another_form_is_no_approval(world: World, given: object) -> None:
     [[], [["==", ".cmd", READ]], [["==", ".resource", file(PATH)]]],
     ids=["nothing", "the command", "the resource"],
 )
-def test_it_must_name_one_command_and_one_resource(world: World, statements: list[Any]) -> None:
+def test_an_approval_must_name_one_command_and_one_resource(
+    world: World, statements: list[Any]
+) -> None:
     assert result_of(read(world, grant_read(world, pol=statements))) == (403, "approval_mismatch")
 
 
 @pytest.mark.parametrize("audience", [None, "stranger", 7])
-def test_it_is_for_one_service(world: World, audience: object) -> None:
+def test_an_approval_is_valid_for_one_service(world: World, audience: object) -> None:
     """Every service counts for itself, so one good everywhere would be good often."""
     named = world.dids.get(str(audience), audience)
     meta = approved(world, audience=named)
@@ -252,7 +254,7 @@ def test_it_is_for_one_service(world: World, audience: object) -> None:
 # When the store fails
 
 
-def test_without_a_store_nothing_is_done(world: World) -> None:
+def test_without_a_replay_store_the_call_is_not_made(world: World) -> None:
     writing, reading = grant_write(world), grant_read(world)
     world.store.broken.add("claim_nonce")
     assert result_of(write(world, writing)) == (503, "unavailable")
@@ -267,7 +269,7 @@ def test_without_a_store_nothing_is_done(world: World) -> None:
 # What is on record
 
 
-def test_the_record_names_the_approval_and_what_led_to_it(world: World) -> None:
+def test_the_record_has_the_approval_and_its_parent(world: World) -> None:
     root = grant_write(world)
     intent, outcome = world.receipts(write(world, root))
     assert (intent.envelope, intent.parent, intent.cid) == (ENVELOPE, RECEIPT, root.cid)
@@ -277,7 +279,7 @@ def test_the_record_names_the_approval_and_what_led_to_it(world: World) -> None:
     assert (refused.reason, refused.envelope) == ("approval_already_used", ENVELOPE)
 
 
-def test_only_what_is_proven_is_recorded(world: World) -> None:
+def test_only_a_proven_approval_is_recorded(world: World) -> None:
     token = world.invoke(READ, file(PATH), {}, [grant_read(world).jwt])
     forged = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
     said = world.call("GET", READ, forged, params={"path": PATH})

@@ -157,7 +157,7 @@ TOKENS: dict[str, tuple[Callable[[World], str], tuple[int, str]]] = {
 
 
 @pytest.mark.parametrize("name", sorted(TOKENS))
-def test_a_bad_token_is_refused_whatever_the_request(world: World, name: str) -> None:
+def test_an_invalid_token_is_refused_before_the_request_is_parsed(world: World, name: str) -> None:
     """And before anything is said about the request: also when that is malformed."""
     (world.folder / "f").write_text("content")
     make, expected = TOKENS[name]
@@ -172,7 +172,7 @@ def test_a_bad_token_is_refused_whatever_the_request(world: World, name: str) ->
         assert refusal(unknown) == expected
 
 
-def test_a_refusal_says_what_the_caller_can_do(world: World) -> None:
+def test_a_refusal_has_a_fix(world: World) -> None:
     old = good(world)
     world.now += 60
     ended = world.call("GET", READ, old, params={"path": "f"}).json()
@@ -188,13 +188,13 @@ def test_a_refusal_says_what_the_caller_can_do(world: World) -> None:
 @pytest.mark.parametrize(
     ("shift", "code"), [(-61, "not_yet_valid"), (60, "expired"), (400, "expired")]
 )
-def test_a_token_is_good_only_in_its_time(world: World, shift: int, code: str) -> None:
+def test_a_token_is_valid_between_its_times_only(world: World, shift: int, code: str) -> None:
     token = good(world)
     world.now += shift
     assert refusal(world.call("GET", READ, token, params={"path": "f"})) == (401, code)
 
 
-def test_a_token_dies_with_its_shortest_link(world: World) -> None:
+def test_a_token_expires_with_its_shortest_link(world: World) -> None:
     root = world.grant(READ, file("f"), ttl=30)
     token = world.invoke(READ, file("f"), {}, [root.jwt], ttl=30)
     world.now += 30
@@ -220,7 +220,7 @@ def test_the_hop_at_fault_is_named(world: World) -> None:
         {"authorization": ""},
     ],
 )
-def test_without_a_token_nothing_is_said_about_the_request(
+def test_without_a_token_the_reply_reveals_nothing_of_the_request(
     world: World, headers: dict[str, str]
 ) -> None:
     known, unknown, served = (
@@ -231,7 +231,7 @@ def test_without_a_token_nothing_is_said_about_the_request(
     assert known.content == unknown.content == served.content
 
 
-def test_two_tokens_are_no_token(world: World) -> None:
+def test_two_tokens_are_refused(world: World) -> None:
     headers = [
         ("authorization", f"Bearer {good(world)}"),
         ("authorization", f"Bearer {good(world)}"),
@@ -244,7 +244,7 @@ def test_two_tokens_are_no_token(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["g", "f/g", "F", "f "])
-def test_a_token_opens_no_other_file(world: World, path: str) -> None:
+def test_a_token_is_refused_for_another_file(world: World, path: str) -> None:
     said = world.call("GET", READ, good(world), params={"path": path})
     assert refusal(said) == (403, "resource_mismatch")
 
@@ -265,7 +265,7 @@ def test_a_token_is_for_one_command(world: World) -> None:
         {},
     ],
 )
-def test_every_signed_argument_must_be_there_and_equal(
+def test_every_signed_argument_must_be_present_and_equal(
     world: World, params: dict[str, Any]
 ) -> None:
     token = world.token(LIST, REPO, {"state": "open", "page": 1})
@@ -285,7 +285,7 @@ def test_an_argument_bound_by_the_issuer_holds_even_if_the_agent_does_not_sign_i
     assert refusal(world.call("GET", LIST, token, params=given)) == (403, "resource_mismatch")
 
 
-def test_a_write_bound_to_its_arguments_takes_no_others(world: World) -> None:
+def test_a_bound_write_refuses_other_arguments(world: World) -> None:
     command, args = "/github/issue/create", {"title": "New"}
     token = world.token(command, REPO, args, pol=[["==", ".args", args]])
     body = {"owner": "acme", "repo": "app", **args, "body": "smuggled"}
@@ -346,7 +346,7 @@ def test_a_malformed_body_is_named_by_its_field(world: World) -> None:
     assert names(world.folder) == []
 
 
-def test_a_flood_of_unknown_fields_is_answered_in_a_few_words(world: World) -> None:
+def test_many_unknown_fields_get_a_short_error(world: World) -> None:
     token = world.token(WRITE, file("f"))
     body = {f"{'x' * 300}{number}": 1 for number in range(2000)}
     said = world.call("PUT", WRITE, token, json=body)
@@ -372,7 +372,7 @@ def test_a_file_over_the_cap_is_neither_read_nor_written(world: World) -> None:
 # The token is good, and the command is not served
 
 
-def test_an_unknown_command_is_answered_with_the_nearest(world: World) -> None:
+def test_an_unknown_command_has_a_suggestion(world: World) -> None:
     said = world.call("GET", "/filesystem/file/reed", good(world))
     assert refusal(said) == (404, "not_found")
     assert "did you mean /filesystem/file/read?" in said.json()["error"]
@@ -394,7 +394,7 @@ def test_an_unknown_command_is_answered_with_the_nearest(world: World) -> None:
         "/" + "x" * 3000,
     ],
 )
-def test_a_path_is_a_command_or_nothing(world: World, path: str) -> None:
+def test_a_path_that_is_no_command_is_not_found(world: World, path: str) -> None:
     request = world.client.build_request(
         "GET", world.url, headers={"authorization": f"Bearer {good(world)}"}
     )
@@ -434,7 +434,7 @@ def test_a_write_works_once_for_each_token(world: World) -> None:
     assert (world.folder / "f").read_text() == "first"
 
 
-def test_of_many_at_the_same_time_one_wins(world: World) -> None:
+def test_one_of_many_concurrent_writes_with_one_token_succeeds(world: World) -> None:
     token = world.token("/github/issue/create", REPO)
     body = {"owner": "acme", "repo": "app", "title": "New"}
 
@@ -447,7 +447,7 @@ def test_of_many_at_the_same_time_one_wins(world: World) -> None:
     assert len(world.upstream.seen) == 1
 
 
-def test_a_write_that_was_refused_before_it_was_done_has_not_used_its_token_up(
+def test_a_write_refused_before_it_is_made_does_not_use_its_token(
     world: World,
 ) -> None:
     token = world.token(WRITE, file("f"))
@@ -470,7 +470,7 @@ def revoked(world: World, revoke: Callable[[Any, Any], str]) -> bool:
     return refusal(world.call("GET", READ, token, params={"path": "f"})) == (401, "revoked")
 
 
-def test_a_revoked_link_is_refused_with_all_that_hangs_on_it(world: World) -> None:
+def test_a_revoked_link_is_refused_with_all_its_descendants(world: World) -> None:
     assert revoked(world, lambda root, _: root.cid)
     assert revoked(world, lambda _, link: link.cid)
 
@@ -498,7 +498,7 @@ def test_a_chain_built_on_a_revoked_ancestor_is_refused(world: World) -> None:
 # Links, pipes and swaps, over HTTP
 
 
-def test_a_link_in_the_workspace_leads_nowhere(world: World) -> None:
+def test_a_symbolic_link_in_the_workspace_is_not_followed(world: World) -> None:
     (world.folder / "passwd").symlink_to("/etc/passwd")
     (world.folder / "etc").symlink_to("/etc")
     for path in ("passwd", "etc/passwd"):
@@ -524,9 +524,7 @@ def test_a_pipe_does_not_hold_up_the_call(world: World) -> None:
         ("blue/f", "policy_denied"),
     ],
 )
-def test_what_policy_forbids_is_refused_for_the_best_of_tokens(
-    world: World, path: str, code: str
-) -> None:
+def test_a_valid_token_does_not_override_policy(world: World, path: str, code: str) -> None:
     (world.folder / path).parent.mkdir()
     (world.folder / path).write_text("content")
     said = world.read(path)
@@ -546,7 +544,7 @@ def test_policy_sees_what_the_issuer_put_into_the_token(world: World) -> None:
     assert world.read("f", meta={"app_id": "app_blocked"}).status_code == 403
 
 
-def test_policy_does_not_see_what_a_holder_adds_below_the_issuer(world: World) -> None:
+def test_policy_does_not_see_meta_of_later_links(world: World) -> None:
     (world.folder / "reports").mkdir()
     (world.folder / "reports/f").touch()
     claim = {"facts": {"purpose": "report"}}
@@ -557,7 +555,7 @@ def test_policy_does_not_see_what_a_holder_adds_below_the_issuer(world: World) -
     assert refusal(said) == (403, "policy_denied")
 
 
-def test_policy_sees_how_far_a_token_was_handed_on(world: World) -> None:
+def test_policy_sees_the_depth_of_the_delegation(world: World) -> None:
     (world.folder / "roots").mkdir()
     (world.folder / "roots/f").touch()
     assert world.read("roots/f").status_code == 200
@@ -583,7 +581,7 @@ def test_policy_sees_whether_the_issuer_bound_the_arguments(world: World) -> Non
     assert world.read("bound/f").status_code == 200
 
 
-def test_policy_sees_how_often_an_app_called_within_the_minute(world: World) -> None:
+def test_policy_sees_the_rate_of_an_app(world: World) -> None:
     (world.folder / "slow").mkdir()
     (world.folder / "slow/f").touch()
     busy = {"app_id": "app_busy"}

@@ -24,7 +24,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_a_file_comes_back_for_its_token(world: World) -> None:
+def test_a_file_is_returned_for_its_token(world: World) -> None:
     (world.folder / "notes").mkdir()
     (world.folder / "notes/a.txt").write_text("hello")
     said = world.read("notes/a.txt")
@@ -40,7 +40,7 @@ def test_a_file_comes_back_for_its_token(world: World) -> None:
     assert said.headers["content-type"] == "application/json"
 
 
-def test_a_read_token_works_as_long_as_it_lives(world: World) -> None:
+def test_a_read_token_works_until_it_expires(world: World) -> None:
     (world.folder / "a").write_text("x")
     token = world.token(FILE_READ, file("a"))
     for _ in range(3):
@@ -87,7 +87,7 @@ def test_issues_are_listed_under_their_name(world: World) -> None:
         ("/github/issue/read", {**REPO, "issue_number": 1}, {"number": 1}),
     ],
 )
-def test_one_thing_is_answered_as_it_is(
+def test_a_single_object_is_returned_unchanged(
     world: World, command: str, resource: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     token = world.token(command, resource)
@@ -108,7 +108,7 @@ def test_one_thing_is_answered_as_it_is(
         ),
     ],
 )
-def test_something_is_created_with_the_arguments_that_were_signed(
+def test_a_create_call_sends_the_signed_arguments(
     world: World, command: str, args: dict[str, Any], path: str
 ) -> None:
     token = world.token(command, REPO, args, pol=[["==", ".cmd", command], ["==", ".args", args]])
@@ -119,14 +119,14 @@ def test_something_is_created_with_the_arguments_that_were_signed(
     assert json.loads(body) == args
 
 
-def test_a_grant_for_a_prefix_serves_each_command_beneath_it(world: World) -> None:
+def test_a_grant_of_a_prefix_covers_each_command_under_it(world: World) -> None:
     root = world.grant("/github/issue", REPO)
     token = world.invoke("/github/issue/list", REPO, {}, [root.jwt])
     params = {"owner": "acme", "repo": "app"}
     assert world.call("GET", "/github/issue/list", token, params=params).status_code == 200
 
 
-def test_a_grant_for_a_folder_serves_what_lies_beneath(world: World) -> None:
+def test_a_grant_of_a_folder_covers_paths_under_it(world: World) -> None:
     (world.folder / "d").mkdir()
     (world.folder / "d/f").write_text("x")
     root = world.grant(FILE_READ, file("d"))
@@ -134,7 +134,7 @@ def test_a_grant_for_a_folder_serves_what_lies_beneath(world: World) -> None:
     assert world.call("GET", FILE_READ, token, params={"path": "d/f"}).status_code == 200
 
 
-def test_a_chain_of_two_is_honoured_for_its_last_holder(world: World) -> None:
+def test_a_chain_of_two_links_is_accepted_for_its_holder(world: World) -> None:
     (world.folder / "f").write_text("x")
     root = world.grant(FILE_READ, file("f"))
     link = world.grant(FILE_READ, file("f"), by="agent", to="child", prf=[root.cid])
@@ -152,7 +152,7 @@ def test_a_token_as_long_as_allowed_reaches_the_gate(world: World) -> None:
     assert world.call("POST", "/github/issue/create", token, json=body).status_code == 200
 
 
-def test_the_request_id_is_the_callers_when_it_is_fit_to_repeat(world: World) -> None:
+def test_a_well_formed_request_id_is_repeated(world: World) -> None:
     headers = {"x-request-id": "trace:1"}
     said = world.call("GET", FILE_READ, None, headers=headers)
     assert said.headers["x-request-id"] == said.json()["request_id"] == "trace:1"
@@ -162,14 +162,14 @@ def test_the_request_id_is_the_callers_when_it_is_fit_to_repeat(world: World) ->
         assert said.headers["x-request-id"] == said.json()["request_id"]
 
 
-def test_health_is_answered_to_anyone(world: World) -> None:
+def test_health_needs_no_token(world: World) -> None:
     assert world.call("GET", "/healthz", None).json() == {"ok": True}
     assert world.call("GET", "/readyz", None).json() == {"ok": True}
     assert "x-request-id" in world.call("GET", "/healthz", None).headers
     assert world.call("POST", "/healthz", None).status_code == 401
 
 
-def test_a_pdp_whose_store_is_gone_is_alive_but_not_ready(world: World) -> None:
+def test_a_pdp_without_its_store_is_healthy_and_not_ready(world: World) -> None:
     world.store.broken.add("revoked")
     said = world.call("GET", "/readyz", None)
     assert (said.status_code, said.json()["error"]) == (503, "the store does not answer")

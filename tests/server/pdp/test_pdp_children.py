@@ -42,9 +42,7 @@ ALLOWED = (200, None, None)
 
 
 @pytest.mark.parametrize("depth", range(1, 9))
-def test_a_chain_works_to_the_depth_limit_and_no_further(
-    world: World, did: Did, depth: int
-) -> None:
+def test_a_chain_beyond_the_depth_limit_is_refused(world: World, did: Did, depth: int) -> None:
     holder = agent_chain(world, did, depth)[-1]
     assert result_of(holder.read("notes/f")) == ALLOWED
     said = holder.write("notes/f", "new")
@@ -75,7 +73,7 @@ def test_a_write_works_once_for_each_token_of_a_child(world: World, did: Did) ->
     assert (world.folder / "notes/new").read_text() == "first"
 
 
-def test_an_app_that_uses_tokens_up_through_its_children_keeps_no_other_from_it(
+def test_an_app_with_many_children_does_not_fill_the_replay_store(
     world: World, did: Did, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(world.store.store, "_shares", NonceShares(2))
@@ -87,7 +85,7 @@ def test_an_app_that_uses_tokens_up_through_its_children_keeps_no_other_from_it(
     assert result_of(other.delegate(did(), FILES).write("notes/f", "is read")) == ALLOWED
 
 
-def test_a_child_reads_within_what_it_was_handed(world: World, did: Did) -> None:
+def test_a_child_reads_within_its_delegation_only(world: World, did: Did) -> None:
     parent = root(world, did())
     child = parent.delegate(did(), READ, "notes/a")
     assert result_of(child.read("notes/a/f")) == ALLOWED
@@ -101,7 +99,7 @@ def test_a_link_without_a_constraint_inherits_that_of_its_parent(world: World, d
     assert result_of(child.read("notes/f")) == (403, "resource_out_of_scope", 2)
 
 
-def test_every_pol_of_every_link_holds(world: World, did: Did) -> None:
+def test_every_pol_of_every_link_is_enforced(world: World, did: Did) -> None:
     """Narrowed by an ancestor to what it reads, a grandchild cannot write again."""
     narrow = [["==", ".cmd", READ]]
     grandchild = root(world, did()).delegate(did(), FILES, pol=narrow).delegate(did(), FILES)
@@ -109,9 +107,7 @@ def test_every_pol_of_every_link_holds(world: World, did: Did) -> None:
     assert result_of(grandchild.write("notes/f", "x")) == (403, "resource_out_of_scope", 1)
 
 
-def test_a_pol_on_arguments_holds_even_where_the_child_does_not_sign_them(
-    world: World, did: Did
-) -> None:
+def test_a_pol_on_arguments_is_enforced_for_unsigned_arguments(world: World, did: Did) -> None:
     digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
     pol = [["==", ".args.content", {"sha256": digest}]]
     child = root(world, did()).delegate(did(), WRITE, pol=pol)
@@ -122,7 +118,7 @@ def test_a_pol_on_arguments_holds_even_where_the_child_does_not_sign_them(
     assert (world.folder / "notes/f").read_text() == "x"
 
 
-def test_a_prefix_is_for_the_commands_that_its_pol_lists(world: World, did: Did) -> None:
+def test_a_prefix_covers_the_commands_listed_in_its_pol(world: World, did: Did) -> None:
     listed = [["or", [["==", ".cmd", READ], ["==", ".cmd", "/filesystem/dir/list"]]]]
     agent = root(world, did(), "/filesystem", pol=listed)
     for holder in (agent, agent.delegate(did(), "/filesystem")):
@@ -280,7 +276,7 @@ ATTACKS: dict[
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
-def test_a_child_cannot_do_more_than_it_was_given(world: World, did: Did, name: str) -> None:
+def test_a_child_cannot_exceed_its_delegation(world: World, did: Did, name: str) -> None:
     attack, expected = ATTACKS[name]
     assert result_of(attack(root(world, did()), did)) == expected
 
@@ -298,7 +294,7 @@ def approved(world: World, did: str, path: str) -> ChainHolder:
     return root(world, did, READ, path, meta=meta, pol=pol)
 
 
-def test_a_parents_approval_is_not_handed_on(world: World, did: Did) -> None:
+def test_a_parents_approval_cannot_be_delegated(world: World, did: Did) -> None:
     parent = approved(world, did(), "careful/f")
     child = parent.delegate(did(), READ, "careful/f")
     assert result_of(child.read("careful/f")) == (401, "chain_invalid", 1)
@@ -315,20 +311,18 @@ def test_a_child_cannot_write_an_approval_into_its_link(world: World, did: Did) 
 # What policy says of children
 
 
-def test_where_policy_asks_for_a_person_a_child_that_acts_offline_is_refused(
-    world: World, did: Did
-) -> None:
+def test_an_offline_child_is_refused_where_policy_requires_approval(world: World, did: Did) -> None:
     child = root(world, did(), path=None).delegate(did(), READ, "careful")
     assert result_of(child.read("careful/f")) == (403, "step_up_required", None)
 
 
-def test_what_policy_forbids_no_chain_opens(world: World, did: Did) -> None:
+def test_a_chain_does_not_override_policy(world: World, did: Did) -> None:
     child = root(world, did(), path=None).delegate(did(), READ, None)
     assert result_of(child.read("secret/f")) == (403, "policy_denied", None)
     assert result_of(child.read("other/f")) == ALLOWED
 
 
-def test_a_child_cannot_pass_for_a_root(world: World, did: Did) -> None:
+def test_a_child_cannot_pose_as_a_root(world: World, did: Did) -> None:
     """Policy sees the issuer's word for how deep a chain is, and none of a link's."""
     me = did()
     claims = {"lineage": {"root": me, "invokedBy": [], "depth": 0}, "app_id": "app_other"}
@@ -341,7 +335,7 @@ def test_a_child_cannot_pass_for_a_root(world: World, did: Did) -> None:
     assert result_of(again.read("roots/f")) == (403, "policy_denied", None)
 
 
-def test_policy_sees_the_family(world: World, did: Did) -> None:
+def test_policy_sees_the_swarm(world: World, did: Did) -> None:
     """Its label as the issuer signed it, or the receipt it began with; none for a root agent."""
     label = "app_1123456789abcdefghjkmnpqrs/crew"
     crew = {"lineage": {"root": did(), "depth": 0, "swarmId": label}}
@@ -380,7 +374,7 @@ def test_policy_sees_every_ancestor(world: World, did: Did) -> None:
 
 
 @pytest.mark.parametrize("what", ["root", "middle", "leaf", "root agent", "parent", "itself"])
-def test_a_revoked_branch_stops_and_its_sibling_goes_on(world: World, did: Did, what: str) -> None:
+def test_revoking_a_branch_does_not_affect_its_sibling(world: World, did: Did, what: str) -> None:
     first = root(world, did())
     middle, sibling = first.delegate(did(), FILES), first.delegate(did(), FILES)
     leaf = middle.delegate(did(), READ, "notes/a")
@@ -402,7 +396,7 @@ def test_a_revoked_branch_stops_and_its_sibling_goes_on(world: World, did: Did, 
     )
 
 
-def test_a_link_lives_no_longer_than_it_says(world: World, did: Did) -> None:
+def test_a_link_expires_at_its_exp(world: World, did: Did) -> None:
     parent = root(world, did())
     child = parent.delegate(did(), READ, "notes/a", ttl=30)
     token = child.token("notes/a/f", ttl=30)
@@ -412,7 +406,7 @@ def test_a_link_lives_no_longer_than_it_says(world: World, did: Did) -> None:
     assert result_of(parent.read("notes/f")) == ALLOWED
 
 
-def test_signed_text_is_not_rewritten(world: World, did: Did) -> None:
+def test_a_link_with_a_changed_signature_is_refused(world: World, did: Did) -> None:
     """A link whose text is changed is no longer its parent's."""
     child = root(world, did()).delegate(did(), READ, "notes/a")
     head, _, signature = child.chain[1].rpartition(".")

@@ -66,11 +66,11 @@ def ask(world: World, **changed: Any) -> httpx.Response:
     return said
 
 
-def test_a_pdp_of_its_own_answers_too(world: World) -> None:
+def test_a_pdp_with_its_own_ports_answers(world: World) -> None:
     assert ask(world).json()["content"] == "content"
 
 
-def test_without_the_verifier_nothing_is_allowed(world: World) -> None:
+def test_without_the_binary_every_call_is_unavailable(world: World) -> None:
     said = ask(world, signer=Dead())
     assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
     assert world.receipts(said) == [], "nothing was decided, so nothing may look like an allow"
@@ -105,7 +105,7 @@ def test_without_the_verifier_nothing_is_allowed(world: World) -> None:
         "no nonce",
     ],
 )
-def test_an_answer_that_does_not_fit_the_question_is_no_proof(world: World, change: Any) -> None:
+def test_an_answer_of_the_binary_about_another_token_is_refused(world: World, change: Any) -> None:
     said = ask(world, signer=Altered(world.ports, change))
     assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
     assert "content" not in said.text
@@ -115,7 +115,7 @@ def changed(answer: Answer | Refused, **fields: Any) -> Verified | None:
     return answer.model_copy(update=fields) if isinstance(answer, Verified) else None
 
 
-def test_a_verifier_that_refuses_to_speak_is_not_ready(world: World) -> None:
+def test_a_pdp_whose_binary_refuses_is_not_ready(world: World) -> None:
     signer = Altered(world.ports, lambda _: Refused(code="protocol", message="other version"))
     ready = world.run(get(replace(world.ports, signer=signer), "/readyz"))
     assert (ready.status_code, ready.json()["error"]) == (
@@ -124,7 +124,7 @@ def test_a_verifier_that_refuses_to_speak_is_not_ready(world: World) -> None:
     )
 
 
-def test_a_bug_is_a_500_that_says_nothing(world: World) -> None:
+def test_an_unexpected_exception_is_a_500_without_details(world: World) -> None:
     def broken() -> float:
         raise RuntimeError("secret detail")
 
@@ -133,7 +133,7 @@ def test_a_bug_is_a_500_that_says_nothing(world: World) -> None:
     assert "secret detail" not in said.text
 
 
-def test_a_foreign_root_among_several_tenants_is_nobodys_receipt(world: World) -> None:
+def test_a_root_of_no_tenant_is_not_recorded_for_any_tenant(world: World) -> None:
     tenants = {**world.ports.trusted_issuers, world.dids["other_issuer"]: "other"}
     ports = replace(world.ports, trusted_issuers=tenants)
     before = len(world.run(store_access.receipts(world.store.store, "acme", 10_000)))
@@ -206,7 +206,7 @@ def test_a_call_that_cannot_be_made_ready_is_recorded(
 @pytest.mark.parametrize(
     ("path", "status"), [("file/f", 404), ("x" * 300, 400), (f"{'x' * 300}/f", 400)]
 )
-def test_what_the_file_system_refuses_has_a_receipt(world: World, path: str, status: int) -> None:
+def test_a_refusal_of_the_file_system_has_a_receipt(world: World, path: str, status: int) -> None:
     (world.folder / "file").touch()
     for said in (world.read(path), world.write(path, "content")):
         assert said.status_code == status
@@ -214,7 +214,7 @@ def test_what_the_file_system_refuses_has_a_receipt(world: World, path: str, sta
         assert (row.decision, row.status) == ("allow", status)
 
 
-def test_a_write_without_its_folder_leaves_the_token_to_be_used(world: World) -> None:
+def test_a_write_to_a_missing_folder_does_not_use_its_token(world: World) -> None:
     args = {"content": {"sha256": hashlib.sha256(b"x").hexdigest()}}
     path = {"provider": "filesystem", "path": "late/f"}
     token = world.token(WRITE, path, args)
@@ -258,7 +258,7 @@ def strangers(world: World, command: str) -> str:
     return world.invoke(command, FILE, {}, [root.jwt], root="stranger")
 
 
-def test_no_body_is_read_for_a_token_that_proves_nothing(world: World) -> None:
+def test_no_body_is_read_for_an_invalid_token(world: World) -> None:
     body = Body(json.dumps({"path": "f", "content": "x" * 1_000_000}).encode())
     for token, reason in (
         (strangers(world, WRITE), "untrusted_issuer"),
@@ -271,14 +271,14 @@ def test_no_body_is_read_for_a_token_that_proves_nothing(world: World) -> None:
     assert not (world.folder / "f").exists()
 
 
-def test_a_body_is_read_once_the_token_is_proven_and_then_compared(world: World) -> None:
+def test_a_body_is_read_after_the_token_is_verified_and_then_compared(world: World) -> None:
     body = Body(b'{"path":"other","content":"x"}')
     said = refused(world, "PUT", WRITE, world.token(WRITE, FILE), body)
     assert (said.status, said.reason) == (403, "resource_mismatch")
     assert body.caps == [world.ports.limits.request_body(holds_file=True)]
 
 
-def test_a_read_is_proven_once_and_takes_no_body(world: World) -> None:
+def test_a_read_is_verified_once_and_its_body_refused(world: World) -> None:
     asked: list[Request] = []
 
     class Counting:
@@ -326,7 +326,7 @@ async def deliver(ports: PdpContext, token: str, *messages: dict[str, Any]) -> l
     return sent
 
 
-def test_a_body_that_never_ends_is_given_up(world: World) -> None:
+def test_an_endless_body_times_out(world: World) -> None:
     ports = replace(world.ports, limits=PdpLimits(body_seconds=0.01))
     token = world.token("/filesystem/file/write", FILE)
     part = {"type": "http.request", "body": b"{", "more_body": True}
@@ -335,7 +335,7 @@ def test_a_body_that_never_ends_is_given_up(world: World) -> None:
     assert b"did not arrive in time" in body["body"]
 
 
-def test_a_caller_who_hangs_up_is_not_answered_and_nothing_is_done(world: World) -> None:
+def test_a_caller_that_disconnects_gets_no_reply_and_no_call_is_made(world: World) -> None:
     token = world.token("/filesystem/file/write", FILE)
     part = {"type": "http.request", "body": b'{"path":"f","content":"x"}', "more_body": True}
     assert world.run(deliver(world.ports, token, part, {"type": "http.disconnect"})) == []

@@ -55,7 +55,7 @@ def test_a_file_is_read_with_its_size_and_hash(space: Workspace) -> None:
     }
 
 
-def test_what_is_no_text_is_read_as_base64(space: Workspace) -> None:
+def test_binary_content_is_read_as_base64(space: Workspace) -> None:
     (space.folder / "b").write_bytes(b"\xff\x00")
     said = space.read("b")
     assert (said["encoding"], base64.b64decode(said["content"])) == ("base64", b"\xff\x00")
@@ -92,7 +92,7 @@ def test_a_content_that_cannot_be_decoded_is_refused(
     assert names(space.folder) == []
 
 
-def test_what_is_too_large_is_neither_read_nor_written(space: Workspace) -> None:
+def test_a_file_over_the_limit_is_neither_read_nor_written(space: Workspace) -> None:
     (space.folder / "big").write_bytes(b"x" * (CAP + 1))
     (space.folder / "fits").write_bytes(b"x" * CAP)
     assert refused(lambda: space.read("big")) == (413, "too_large")
@@ -101,7 +101,7 @@ def test_what_is_too_large_is_neither_read_nor_written(space: Workspace) -> None
     assert space.write("w", "x" * CAP)["size"] == CAP
 
 
-def test_a_file_that_grows_while_it_is_read_is_cut_off(
+def test_a_file_that_grows_while_it_is_read_is_refused(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, fstat = space.folder / "f", os.fstat
@@ -132,7 +132,7 @@ def test_a_folder_is_listed_in_order_with_what_each_entry_is(space: Workspace) -
     }
 
 
-def test_a_long_listing_is_cut_and_says_so(space: Workspace) -> None:
+def test_a_long_listing_is_marked_as_truncated(space: Workspace) -> None:
     for number in range(7):
         (space.folder / f"f{number}").touch()
     said = space.list()
@@ -140,7 +140,7 @@ def test_a_long_listing_is_cut_and_says_so(space: Workspace) -> None:
     assert said["truncated"] is True
 
 
-def test_a_name_that_is_no_text_can_be_listed(space: Workspace) -> None:
+def test_a_name_that_is_not_unicode_can_be_listed(space: Workspace) -> None:
     name = os.fsdecode(b"\xff")
     try:
         (space.folder / name).touch()
@@ -167,7 +167,7 @@ def test_the_root_can_be_listed_by_many_at_once(space: Workspace) -> None:
 
 
 @pytest.mark.parametrize("path", ["missing", "missing/f", "file/f", "file/f/g"])
-def test_what_is_not_there_is_not_found(space: Workspace, path: str) -> None:
+def test_a_missing_path_is_not_found(space: Workspace, path: str) -> None:
     (space.folder / "file").touch()
     assert refused(lambda: space.read(path)) == (404, "not_found")
     assert refused(lambda: space.list(path)) == (404, "not_found")
@@ -231,7 +231,7 @@ def test_making_a_write_ready_changes_nothing(space: Workspace) -> None:
         (errno.EMFILE, (503, "unavailable")),
     ],
 )
-def test_no_operation_ends_in_an_error_of_the_operating_system(
+def test_no_operation_raises_an_os_error(
     space: Workspace,
     monkeypatch: pytest.MonkeyPatch,
     what: str,
@@ -275,13 +275,13 @@ def test_a_folder_is_no_file_and_a_file_no_folder(space: Workspace) -> None:
 
 
 @pytest.mark.parametrize("path", ["..", "../outside/f", "a/../../outside/f", "a//b", "./f", "a\0b"])
-def test_a_path_that_is_not_canonical_is_not_walked(space: Workspace, path: str) -> None:
+def test_a_path_that_is_not_canonical_is_refused(space: Workspace, path: str) -> None:
     assert refused(lambda: space.read(path)) == (400, "invalid_request")
     assert refused(lambda: space.write(path, "x")) == (400, "invalid_request")
     assert refused(lambda: space.list(path)) == (400, "invalid_request")
 
 
-def test_a_name_longer_than_the_file_system_takes_is_refused(space: Workspace) -> None:
+def test_a_name_too_long_for_the_file_system_is_refused(space: Workspace) -> None:
     assert refused(lambda: space.read("x" * 300)) == (400, "invalid_request")
     assert refused(lambda: space.write("x" * 300, "x")) == (400, "invalid_request")
 
@@ -346,7 +346,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(space: Workspace) -
         (errno.EDQUOT, (503, "unavailable")),
     ],
 )
-def test_what_the_operating_system_refuses_is_told_and_leaves_nothing(
+def test_a_failed_rename_is_reported_and_leaves_no_file(
     space: Workspace, monkeypatch: pytest.MonkeyPatch, number: int, expected: tuple[int, str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -360,7 +360,7 @@ def test_what_the_operating_system_refuses_is_told_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("number", "expected"), [(errno.EINVAL, None), (errno.EIO, (503, "unavailable"))]
 )
-def test_a_folder_that_cannot_be_flushed_is_an_error_only_if_the_disk_says_so(
+def test_a_failed_flush_of_a_folder_is_an_error_only_for_disk_errors(
     space: Workspace,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
@@ -439,7 +439,7 @@ def working_in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def test_a_folder_swapped_for_a_link_leads_nowhere(space: Workspace) -> None:
+def test_a_folder_swapped_for_a_link_is_not_followed(space: Workspace) -> None:
     inside, parked = space.folder / "d", space.folder / "parked"
     inside.mkdir()
     (inside / "f").write_text("inside")
@@ -464,7 +464,7 @@ def test_a_folder_swapped_for_a_link_leads_nowhere(space: Workspace) -> None:
     assert (space.outside / "f").read_text() == "out of reach"
 
 
-def test_a_file_swapped_for_a_link_or_a_pipe_leads_nowhere(space: Workspace) -> None:
+def test_a_file_swapped_for_a_link_or_a_pipe_is_not_opened(space: Workspace) -> None:
     target = space.folder / "f"
     target.write_text("inside")
 
@@ -556,7 +556,7 @@ def test_a_workspace_removed_and_made_again_is_served_again(space: Workspace) ->
     assert space.read("f")["content"] == "again"
 
 
-def test_a_missing_workspace_says_who_can_mend_it(tmp_path: Path) -> None:
+def test_a_missing_workspace_names_the_setting(tmp_path: Path) -> None:
     files = Filesystem(tmp_path / "none", PdpLimits())
     with pytest.raises(PdpError, match="`workspace`"):
         files.listing(call("list", ""))()

@@ -54,7 +54,7 @@ def links(world: World, of: ChainHolder) -> dict[str | None, Record]:
     return {row.cid: row for row in found}
 
 
-def test_a_root_agent_leaves_no_links(world: World, did: Did) -> None:
+def test_a_root_agent_records_no_links(world: World, did: Did) -> None:
     first = root(world, did())
     (row,) = world.receipts(first.read("notes/f"))
     assert (row.root, row.agent, row.parent, row.cid) == (first.did, first.did, RECEIPT, first.cid)
@@ -79,7 +79,7 @@ def test_a_link_is_recorded_when_it_is_first_used(world: World, did: Did) -> Non
     assert family(world, first) == (link, call)
 
 
-def test_each_link_is_led_to_by_the_one_before_it(world: World, did: Did) -> None:
+def test_each_links_parent_is_the_record_of_the_link_before(world: World, did: Did) -> None:
     members = agent_chain(world, did, 8)
     (call,) = world.receipts(members[-1].read("notes/f"))
     known = links(world, members[0])
@@ -111,7 +111,7 @@ def test_a_link_of_no_constraint_at_all_has_no_resource(world: World, did: Did) 
     assert links(world, first)[child.cid].resource is None
 
 
-def test_what_was_recorded_is_not_recorded_again(world: World, did: Did) -> None:
+def test_a_recorded_link_is_not_recorded_again(world: World, did: Did) -> None:
     """Neither for more calls, nor for other branches, nor by a PDP that has just started."""
     first, middle = agent_chain(world, did, 2)
     one, other = middle.delegate(did()), middle.delegate(did())
@@ -126,7 +126,7 @@ def test_what_was_recorded_is_not_recorded_again(world: World, did: Did) -> None
     assert call.parent == known[one.cid].id
 
 
-def test_used_by_many_at_the_same_time_it_is_recorded_once(world: World, did: Did) -> None:
+def test_a_link_used_concurrently_is_recorded_once(world: World, did: Did) -> None:
     members = agent_chain(world, did, 5)
     holder = members[-1]
     tokens = [holder.token("notes/f") for _ in range(24)]
@@ -143,7 +143,7 @@ def test_used_by_many_at_the_same_time_it_is_recorded_once(world: World, did: Di
     assert parents == {known[holder.cid].id}
 
 
-def test_a_write_is_led_to_by_the_link_and_its_outcome_by_the_intent(
+def test_a_writes_parent_is_the_link_and_its_outcomes_parent_the_intent(
     world: World, did: Did
 ) -> None:
     first, child = agent_chain(world, did, 2)
@@ -153,7 +153,7 @@ def test_a_write_is_led_to_by_the_link_and_its_outcome_by_the_intent(
     assert intent.root == outcome.root == first.did
 
 
-def test_a_child_that_policy_refuses_is_recorded_as_one(world: World, did: Did) -> None:
+def test_a_child_that_policy_denies_is_recorded_with_its_root(world: World, did: Did) -> None:
     first = root(world, did(), path=None)
     child = first.delegate(did(), READ, "careful")
     (row,) = world.receipts(child.read("careful/f"))
@@ -162,7 +162,7 @@ def test_a_child_that_policy_refuses_is_recorded_as_one(world: World, did: Did) 
     assert row.parent == links(world, first)[child.cid].id
 
 
-def test_a_root_that_took_the_place_of_a_chain_keeps_the_family(world: World, did: Did) -> None:
+def test_a_re_issued_root_keeps_its_swarm(world: World, did: Did) -> None:
     """A child that asked for itself holds one delegation, and its family is still its root's."""
     eldest, holder = did(), did()
     lineage = {"root": eldest, "invokedBy": [eldest], "depth": 1, "swarmId": NIGHT}
@@ -180,7 +180,7 @@ def test_a_root_that_took_the_place_of_a_chain_keeps_the_family(world: World, di
     assert world.run(swarms.roots_of("acme", child.did)) == (eldest,)
 
 
-def test_what_a_link_says_of_itself_is_not_recorded_as_true(world: World, did: Did) -> None:
+def test_meta_of_a_later_link_is_not_recorded(world: World, did: Did) -> None:
     first = root(world, did())
     claims = {
         "app_id": "app_other",
@@ -195,7 +195,7 @@ def test_what_a_link_says_of_itself_is_not_recorded_as_true(world: World, did: D
     assert (call.app, call.root) == (APP, first.did)
 
 
-def test_secrets_in_a_link_are_taken_out(world: World, did: Did) -> None:
+def test_secrets_in_a_link_are_redacted(world: World, did: Did) -> None:
     secret = "ghp_" + "a1B2" * 9
     first = root(world, did())
     pol = [["or", [["==", ".args.x", secret], ["==", ".cmd", READ]]]]
@@ -205,7 +205,7 @@ def test_secrets_in_a_link_are_taken_out(world: World, did: Did) -> None:
     assert secret not in repr(family(world, first))
 
 
-def test_a_link_that_cannot_be_recorded_lets_nothing_through(world: World, did: Did) -> None:
+def test_a_call_is_refused_if_its_link_cannot_be_recorded(world: World, did: Did) -> None:
     _, child = agent_chain(world, did, 2)
     world.store.broken.add("note")
     token = child.token("notes/f", WRITE)
@@ -221,7 +221,9 @@ def test_a_link_that_cannot_be_recorded_lets_nothing_through(world: World, did: 
 # Refused tokens
 
 
-def test_who_tried_to_do_more_is_recorded_if_the_signatures_hold(world: World, did: Did) -> None:
+def test_an_excess_attempt_is_recorded_for_its_agent_if_signatures_are_valid(
+    world: World, did: Did
+) -> None:
     """With what led to it where only the use of the chain was wrong."""
     first = root(world, did())
     child = first.delegate(did(), READ, "notes/a")
@@ -240,7 +242,7 @@ def test_who_tried_to_do_more_is_recorded_if_the_signatures_hold(world: World, d
     )
 
 
-def test_a_chain_that_is_no_good_itself_leads_to_nothing(world: World, did: Did) -> None:
+def test_links_of_an_invalid_chain_are_not_recorded(world: World, did: Did) -> None:
     first = root(world, did())
     child = first.delegate(did(), READ, "other")
     (row,) = world.receipts(child.read("other/f"))
@@ -250,7 +252,7 @@ def test_a_chain_that_is_no_good_itself_leads_to_nothing(world: World, did: Did)
     assert links(world, first) == {}
 
 
-def test_a_thief_is_recorded_as_itself(world: World, did: Did) -> None:
+def test_a_sender_with_another_agents_chain_is_recorded_as_itself(world: World, did: Did) -> None:
     """In the family whose chain it has; the chain's holder did nothing."""
     first, child = agent_chain(world, did, 2)
     thief = ChainHolder(world, did(), child.links)
@@ -316,19 +318,25 @@ def refused(world: World, token: str) -> Record:
 
 
 @pytest.mark.parametrize("code", SIGNED)
-def test_what_is_signed_throughout_says_who_sent_it(world: World, did: Did, code: str) -> None:
+def test_a_fully_signed_refused_token_is_recorded_with_its_agent(
+    world: World, did: Did, code: str
+) -> None:
     first, child = agent_chain(world, did, 2)
     row = refused(world, SIGNED[code](child))
     assert (row.reason, row.agent, row.root) == (code, child.did, first.did)
 
 
 @pytest.mark.parametrize("code", UNPROVEN)
-def test_nothing_else_does(world: World, did: Did, code: str) -> None:
+def test_other_refused_tokens_are_recorded_without_an_agent(
+    world: World, did: Did, code: str
+) -> None:
     row = refused(world, UNPROVEN[code](agent_chain(world, did, 2)[1]))
     assert (row.reason, row.agent, row.root, row.parent) == (code, None, None, None)
 
 
-def test_while_revocations_cannot_be_read_a_forgery_is_nobodys(world: World, did: Did) -> None:
+def test_a_forgery_is_recorded_without_an_agent_while_revocations_are_unavailable(
+    world: World, did: Did
+) -> None:
     """Not to know who is revoked does not make a signature good."""
     _, child = agent_chain(world, did, 2)
     world.store.broken.add("revoked")
@@ -341,7 +349,7 @@ def test_while_revocations_cannot_be_read_a_forgery_is_nobodys(world: World, did
     assert row.agent == child.did
 
 
-def test_a_refused_token_is_recorded_though_its_links_cannot_be(world: World, did: Did) -> None:
+def test_a_refused_token_is_recorded_even_if_its_links_cannot_be(world: World, did: Did) -> None:
     first = root(world, did())
     child = first.delegate(did(), READ, "notes/a")
     world.store.broken.add("note")
@@ -367,7 +375,7 @@ def serve(world: World, gate: Gate, tokens: list[str]) -> None:
     world.run(flood())
 
 
-def test_strangers_who_send_much_do_not_hide_what_a_child_tries(world: World, did: Did) -> None:
+def test_many_unproven_tokens_do_not_suppress_records_of_a_child(world: World, did: Did) -> None:
     first = root(world, did())
     child = first.delegate(did(), READ, "notes/a")
     gate = Gate(replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=3)))
@@ -378,7 +386,7 @@ def test_strangers_who_send_much_do_not_hide_what_a_child_tries(world: World, di
     assert [row.agent for row in tried] == [child.did] * 3
 
 
-def test_it_is_recorded_where_its_issuer_belongs_whatever_it_says(world: World, did: Did) -> None:
+def test_a_refused_token_is_recorded_for_its_issuers_tenant(world: World, did: Did) -> None:
     """`sub` names another tenant's issuer, and that tenant hears nothing of it."""
     both = {world.dids["issuer"]: "acme", world.dids["other_issuer"]: "other"}
     gate = Gate(replace(world.ports, trusted_issuers=both))

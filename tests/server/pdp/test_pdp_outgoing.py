@@ -128,7 +128,7 @@ def test_a_list_that_a_decoding_upstream_would_split_is_refused() -> None:
     assert raised.value.fields == ("args.tags",)
 
 
-def test_an_argument_named_like_a_path_field_is_no_path() -> None:
+def test_an_argument_with_the_name_of_a_path_field_is_not_a_path() -> None:
     command = spec("/v1/{owner}/{path}").model_copy(
         update={"resource": ("owner",), "args": {"path": Argument(required=True)}}
     )

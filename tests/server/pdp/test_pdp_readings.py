@@ -82,7 +82,7 @@ def test_a_link_that_the_binary_refuses_is_named_by_its_hop(world: World, name: 
     assert [type(request) for request in asked] == [Verify]
 
 
-def test_of_several_tenants_none_records_what_the_binary_could_not_read(world: World) -> None:
+def test_an_unreadable_token_is_recorded_for_no_tenant(world: World) -> None:
     """Its `sub` names one of them, but that is no more than bytes."""
     tenants = {**world.ports.trusted_issuers, world.dids["other_issuer"]: "other"}
     before = len(world.run(store_access.receipts(world.store.store, "acme", 10_000)))
@@ -104,7 +104,7 @@ def test_a_token_that_names_too_many_others_is_not_looked_up(world: World) -> No
     assert asked == []
 
 
-def test_a_view_from_the_future_is_no_view(world: World) -> None:
+def test_a_view_from_the_future_is_stale(world: World) -> None:
     world.view.age = -1
     said = world.call("GET", READ, world.token(READ, FILE), params={"path": "f"})
     assert (said.status_code, said.json()["error_code"]) == (503, "revocations_stale")

@@ -68,7 +68,7 @@ def test_an_app_whose_calls_fill_the_log_is_rejected_without_a_record(
     assert again.status_code == 200, "its token was not used up"
 
 
-def test_what_agents_choose_counts_towards_their_apps_quota(
+def test_text_chosen_by_agents_counts_in_the_apps_quota(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[tuple[str, int]] = []
@@ -128,14 +128,14 @@ def test_a_policy_refusal_is_recorded_with_its_reason_and_policies(world: World)
     assert row.policies == ("no-secrets",)
 
 
-def test_a_call_that_was_allowed_and_went_wrong_is_an_allow_with_its_status(world: World) -> None:
+def test_an_allowed_call_that_failed_is_recorded_as_allow_with_its_status(world: World) -> None:
     (row,) = world.receipts(world.read("missing"))
     assert (row.decision, row.reason, row.status) == ("allow", None, 404)
     (row,) = world.receipts(world.write("missing/f", "x"))
     assert (row.decision, row.reason, row.status) == ("allow", None, 404)
 
 
-def test_a_link_met_on_the_way_is_a_deny(world: World) -> None:
+def test_a_path_through_a_symbolic_link_is_recorded_as_deny(world: World) -> None:
     (world.folder / "link").symlink_to("/etc/passwd")
     (row,) = world.receipts(world.read("link"))
     assert (row.decision, row.reason, row.status) == ("deny", "resource_out_of_scope", 403)
@@ -168,7 +168,7 @@ def test_a_token_that_proves_nothing_is_recorded_without_what_it_claims(world: W
     assert (row.command, row.resource, row.args) == ("/some/thing", {}, None)
 
 
-def test_a_credential_in_a_path_is_not_recorded_by_half(world: World) -> None:
+def test_a_credential_in_a_path_is_redacted_completely(world: World) -> None:
     path = "/" + "x" * (MAX_COMMAND - 1 - 15) + "ghp_" + "a1B2" * 9
     assert len(path) > MAX_COMMAND
     (row,) = world.receipts(world.call("GET", path, "a.b.c"))
@@ -184,14 +184,14 @@ def test_a_token_for_another_request_is_recorded_with_the_request(world: World) 
     assert (row.reason, row.resource) == ("resource_mismatch", file("g"))
 
 
-def test_what_is_no_decision_leaves_no_receipt(world: World) -> None:
+def test_a_request_without_a_decision_has_no_receipt(world: World) -> None:
     token = world.token(READ, file("f"))
     assert world.receipts(world.call("GET", READ, None)) == []
     assert world.receipts(world.call("GET", READ, token)) == []
     assert world.receipts(world.call("GET", "/no/such", token)) == []
 
 
-def test_secrets_in_arguments_are_taken_out_before_they_are_stored(world: World) -> None:
+def test_secrets_in_arguments_are_redacted_before_they_are_stored(world: World) -> None:
     secret = "ghp_" + "a1B2" * 9
     token = world.token(CREATE, REPO)
     body = {"owner": "acme", "repo": "app", "title": f"use {secret}", "body": "x" * 20_000}
@@ -208,7 +208,7 @@ def test_secrets_in_arguments_are_taken_out_before_they_are_stored(world: World)
 # When the store fails
 
 
-def test_a_read_whose_receipt_cannot_be_stored_gives_nothing_out(world: World) -> None:
+def test_a_read_whose_receipt_cannot_be_stored_returns_no_content(world: World) -> None:
     (world.folder / "f").write_text("content")
     world.store.broken.add("record")
     said = world.read("f")
@@ -216,19 +216,19 @@ def test_a_read_whose_receipt_cannot_be_stored_gives_nothing_out(world: World) -
     assert "content" not in said.text
 
 
-def test_a_failed_read_whose_receipt_cannot_be_stored_tells_nothing_either(world: World) -> None:
+def test_a_failed_read_whose_receipt_cannot_be_stored_is_unavailable(world: World) -> None:
     world.store.broken.add("record")
     assert world.read("missing").status_code == 503
 
 
-def test_a_write_whose_intent_cannot_be_stored_is_not_done(world: World) -> None:
+def test_a_write_whose_intent_cannot_be_stored_is_not_made(world: World) -> None:
     world.store.broken.add("record")
     said = world.write("f", "content")
     assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
     assert not (world.folder / "f").exists()
 
 
-def test_a_write_whose_outcome_cannot_be_stored_is_answered_as_done(world: World) -> None:
+def test_a_write_whose_outcome_cannot_be_stored_is_reported_as_made(world: World) -> None:
     world.store.failing_after = 1
     said = world.write("f", "content")
     assert said.status_code == 200
@@ -237,14 +237,14 @@ def test_a_write_whose_outcome_cannot_be_stored_is_answered_as_done(world: World
     assert (intent.decision, intent.status) == ("allow", None)
 
 
-def test_without_the_store_of_nonces_there_is_no_write(world: World) -> None:
+def test_without_a_replay_store_writes_are_unavailable(world: World) -> None:
     world.store.broken.add("claim_nonce")
     said = world.write("f", "content")
     assert (said.status_code, said.json()["error_code"]) == (503, "unavailable")
     assert not (world.folder / "f").exists()
 
 
-def test_without_the_store_of_revocations_no_token_is_honoured(world: World) -> None:
+def test_without_the_revocation_store_every_token_is_refused(world: World) -> None:
     (world.folder / "f").write_text("content")
     world.store.broken.add("revoked")
     said = world.read("f")
@@ -329,7 +329,7 @@ async def _refuse(gate: Gate, times: int, token: str = "a.b.c") -> None:
             )
 
 
-def test_what_is_not_recorded_one_by_one_is_counted_exactly(world: World) -> None:
+def test_refused_tokens_beyond_the_limit_are_counted_exactly(world: World) -> None:
     gate = Gate(replace(world.ports, limits=PdpLimits(unproven_receipts_per_minute=3)))
     before = rows(world)
     world.run(_refuse(gate, 50))

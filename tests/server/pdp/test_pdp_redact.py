@@ -26,7 +26,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("kind", "secret"), SECRETS)
-def test_a_secret_is_replaced_by_its_kind_wherever_it_is(kind: str, secret: str) -> None:
+def test_a_secret_is_replaced_by_its_kind_in_keys_and_values(kind: str, secret: str) -> None:
     mark = f"[REDACTED:{kind}]"
     given = {"a": [f"use {secret}, please", {"b": secret}], secret: 1, "n": 5, "t": True}
     said = redact(given)
@@ -43,7 +43,7 @@ def test_every_secret_in_one_text_is_replaced() -> None:
     "text",
     ["ghp_short", "eyJ is how it starts", "a.b.c", "AKIA", "xoxo-hugs", "", "ya29.", None, 3.5],
 )
-def test_what_is_no_secret_stays(text: Any) -> None:
+def test_other_text_is_unchanged(text: Any) -> None:
     assert redact(text) == text
 
 
@@ -70,7 +70,7 @@ def test_a_secret_is_found_beside_other_letters_too(text: str, said: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["https://host:8080/a@b", "task_live_" + "a" * 20, "xeyJ.a.b"])
-def test_what_only_looks_a_little_like_a_secret_stays(text: str) -> None:
+def test_text_similar_to_a_secret_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
@@ -81,18 +81,18 @@ PEM = (
 
 
 @pytest.mark.parametrize("text", [PEM, PEM.replace("\n", "\\n"), PEM.replace("\n", "\r\n> ")])
-def test_a_private_key_goes_as_a_whole_however_its_lines_are_written(text: str) -> None:
+def test_a_private_key_is_redacted_completely_with_any_line_breaks(text: str) -> None:
     assert redact(f"a\n{text}\nb") == "a\n[REDACTED:private_key]\nb"
     assert "QUJDREVG" not in redact(text[:-5])
 
 
-def test_a_known_secret_goes_whatever_its_form() -> None:
+def test_a_known_secret_is_redacted_in_any_form() -> None:
     assert redact({"k": "my pass is hunter2!"}, ("hunter2", "")) == {
         "k": "my pass is [REDACTED:credential]!"
     }
 
 
-def test_what_is_nested_too_deep_is_not_passed_on() -> None:
+def test_values_nested_too_deep_are_redacted() -> None:
     value: Any = "ghp_" + "a1B2" * 9
     for _ in range(MAX_DEPTH):
         value = [value]
@@ -109,7 +109,7 @@ def test_what_is_nested_too_deep_is_not_passed_on() -> None:
         *("://a@", "://:a@", "://a@:", "-----BEGIN PRIVATE KEY-----x-"),
     ],
 )
-def test_redacting_takes_time_in_proportion_to_the_text(unit: str) -> None:
+def test_redaction_takes_linear_time(unit: str) -> None:
     """Twenty times the text, far less than four hundred times the time."""
     short, long = (unit * (size // len(unit)) for size in (50_000, 1_000_000))
     assert least(long) < 100 * max(least(short), 0.001)

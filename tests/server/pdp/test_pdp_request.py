@@ -58,13 +58,13 @@ def test_a_body_becomes_the_same() -> None:
     assert call.args == {"title": "New", "labels": ["a", "b"], "milestone": 3}
 
 
-def test_a_long_text_stands_as_its_digest_and_is_kept_for_whoever_writes_it() -> None:
+def test_a_long_text_is_bound_by_its_digest_and_kept_for_the_call() -> None:
     rebuilt = from_body("/filesystem/file/write", {"path": "a", "content": "hé"})
     assert rebuilt.call.args == {"content": {"sha256": hashlib.sha256("hé".encode()).hexdigest()}}
     assert rebuilt.values == {"content": "hé"}
 
 
-def test_a_digest_is_no_text_to_write() -> None:
+def test_a_digest_in_place_of_a_text_is_refused() -> None:
     body = {"path": "a", "content": {"sha256": "0" * 64}}
     assert fields_at_fault("/filesystem/file/write", body) == ("args.content",)
 
@@ -94,9 +94,7 @@ def test_a_digest_is_no_text_to_write() -> None:
         (b"&".join(b"a%d=1" % n for n in range(65)), ("query",)),
     ],
 )
-def test_a_query_with_two_readings_or_none_is_refused(
-    query: bytes, fields: tuple[str, ...]
-) -> None:
+def test_an_ambiguous_or_malformed_query_is_refused(query: bytes, fields: tuple[str, ...]) -> None:
     assert fields_at_fault("/github/issue/list", query) == fields
 
 
@@ -127,7 +125,7 @@ MILESTONE = ("args.milestone",)
         (b'{"owner":"acme","repo":"app","title":"a","milestone":9007199254740992}', MILESTONE),
     ],
 )
-def test_a_body_with_two_readings_or_none_is_refused(body: bytes, fields: tuple[str, ...]) -> None:
+def test_an_ambiguous_or_malformed_body_is_refused(body: bytes, fields: tuple[str, ...]) -> None:
     assert fields_at_fault("/github/issue/create", body) == fields
 
 
@@ -143,7 +141,7 @@ def test_a_body_is_a_json_object_in_utf8(body: bytes) -> None:
 @pytest.mark.parametrize(
     "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded"]
 )
-def test_a_body_says_that_it_is_json(content_type: str | None) -> None:
+def test_a_body_needs_the_content_type_json(content_type: str | None) -> None:
     with pytest.raises(InvalidRequest, match="content-type"):
         from_body("/github/issue/create", {}, content_type=content_type)
 
@@ -203,14 +201,14 @@ def test_true_and_false_are_the_only_booleans_and_commas_separate_lists() -> Non
     assert rebuild(provider, listed, query=query).call.args == {"labels": []}
 
 
-def test_an_undeclared_parameter_is_named_with_what_there_is() -> None:
+def test_an_undeclared_parameter_is_named_with_the_declared_ones() -> None:
     with pytest.raises(InvalidRequest, match=r"'stat\\u0435'; it takes: owner, repo, state"):
         from_query("/github/issue/list", b"owner=acme&repo=app&stat%D0%B5=open")
     with pytest.raises(InvalidRequest, match="it takes: none"):
         from_query("/github/user/read", b"x=1")
 
 
-def test_a_body_is_cut_off_as_soon_as_it_is_too_long() -> None:
+def test_a_body_is_refused_as_soon_as_it_is_too_long() -> None:
     taken = 0
 
     async def chunks() -> AsyncIterator[bytes]:

@@ -51,7 +51,7 @@ def family(world: World, did: Callable[[], str], depth: int) -> tuple[list[Any],
 
 @pytest.mark.parametrize(("depth", "which"), [(d, w) for d in (1, 2, 4) for w in range(d)])
 @pytest.mark.parametrize("kind", ["cid", "agent"])
-def test_all_that_descends_from_a_revoked_link_is_refused(
+def test_all_descendants_of_a_revoked_link_are_refused(
     world: World, did: Callable[[], str], kind: str, depth: int, which: int
 ) -> None:
     """And what comes before it in the chain is not."""
@@ -67,7 +67,7 @@ def test_all_that_descends_from_a_revoked_link_is_refused(
         assert said == ((401, "revoked") if length >= which else (200, None))
 
 
-def test_a_revoked_app_has_no_tokens(world: World, did: Callable[[], str]) -> None:
+def test_tokens_of_a_revoked_app_are_refused(world: World, did: Callable[[], str]) -> None:
     app = "app_2123456789abcdefghjkmnpqrs"
     holder, child = did(), did()
     root = world.grant(READ, file("f"), to=holder, meta={"app_id": app})
@@ -91,7 +91,7 @@ def test_a_link_cannot_name_another_app(world: World, did: Callable[[], str]) ->
     assert result_of(call(world, [root.jwt, link.jwt], by=child)) == (401, "revoked")
 
 
-def test_a_revoked_approval_is_good_for_nothing(world: World, did: Callable[[], str]) -> None:
+def test_tokens_of_a_revoked_approval_are_refused(world: World, did: Callable[[], str]) -> None:
     holder, envelope = did(), "env_2123456789abcdefghjkmnpqrs"
     root = world.grant(
         READ,
@@ -107,7 +107,7 @@ def test_a_revoked_approval_is_good_for_nothing(world: World, did: Callable[[], 
     assert result_of(call(world, [root.jwt], by=holder)) == (401, "revoked")
 
 
-def test_a_revoked_issuer_has_signed_nothing(world: World, did: Callable[[], str]) -> None:
+def test_tokens_of_a_revoked_issuer_are_refused(world: World, did: Callable[[], str]) -> None:
     issuer, holder = did(), did()
     trusted = world.ports.trusted_issuers
     assert isinstance(trusted, dict)
@@ -129,7 +129,7 @@ def test_a_revoked_issuer_has_signed_nothing(world: World, did: Callable[[], str
     ],
     ids=["root", "between"],
 )
-def test_a_grant_made_for_a_child_falls_with_its_ancestors(
+def test_a_childs_grant_is_revoked_with_its_ancestors(
     world: World, did: Callable[[], str], lineage: Callable[[str], Mapping[str, Any]]
 ) -> None:
     """Asked for by a child itself, it is one delegation, and its lineage is in its meta."""
@@ -141,9 +141,7 @@ def test_a_grant_made_for_a_child_falls_with_its_ancestors(
 
 
 @pytest.mark.parametrize("odd", [["x"], {"a": 1}, 7, [7, None, {"b": [2]}]], ids=str)
-def test_odd_meta_is_looked_up_as_nothing(
-    world: World, did: Callable[[], str], odd: object
-) -> None:
+def test_malformed_meta_is_not_looked_up(world: World, did: Callable[[], str], odd: object) -> None:
     holder = did()
     for meta in ({"app_id": odd}, {"lineage": {"root": odd}}, {"lineage": {"invokedBy": odd}}):
         root = world.grant(READ, file("f"), to=holder, meta=meta)
@@ -154,7 +152,7 @@ def test_odd_meta_is_looked_up_as_nothing(
 
 
 @pytest.mark.parametrize(("age", "status"), [(0, 200), (5, 200), (6, 503), (2**31 - 1, 503)])
-def test_a_view_that_is_too_old_lets_nothing_through(world: World, age: int, status: int) -> None:
+def test_a_stale_view_refuses_every_call(world: World, age: int, status: int) -> None:
     world.view.age = age
     said = world.read("f")
     assert said.status_code == status
@@ -166,13 +164,13 @@ def test_a_view_that_is_too_old_lets_nothing_through(world: World, age: int, sta
         assert str(age) in ready.json()["error"]
 
 
-def test_a_refusal_says_why_the_view_is_old(world: World) -> None:
+def test_a_refusal_has_the_error_of_the_view(world: World) -> None:
     world.view.age, world.view.error = 9, "the feed is cut off since noon"
     assert world.read("f").json()["error"] == "the feed is cut off since noon"
     assert world.call("GET", "/readyz", None).json()["error"] == "the feed is cut off since noon"
 
 
-def test_what_is_known_to_be_revoked_is_so_however_old_the_view_is(
+def test_a_known_revocation_is_reported_by_a_stale_view(
     world: World, did: Callable[[], str]
 ) -> None:
     holder = did()
@@ -182,7 +180,7 @@ def test_what_is_known_to_be_revoked_is_so_however_old_the_view_is(
     assert result_of(call(world, [root.jwt], by=holder)) == (401, "revoked")
 
 
-def test_a_view_that_cannot_be_asked_lets_nothing_through(world: World) -> None:
+def test_a_failing_view_refuses_every_call(world: World) -> None:
     world.store.broken.add("revoked")
     assert result_of(world.read("f")) == (503, "revocations_stale")
     assert world.call("GET", "/readyz", None).status_code == 503

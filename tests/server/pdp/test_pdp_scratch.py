@@ -52,7 +52,7 @@ def space(tmp_path: Path) -> Iterator[Workspace]:
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_no_path_names_what_is_reserved_in_any_spelling(space: Workspace, name: str) -> None:
+def test_reserved_names_are_refused_in_any_spelling(space: Workspace, name: str) -> None:
     name = unicodedata.normalize("NFC", name)
     assert is_reserved(name)
     for path in (name, f"{name}/f", f"a/{name}", f"a/{name}/f"):
@@ -65,7 +65,7 @@ def test_no_path_names_what_is_reserved_in_any_spelling(space: Workspace, name: 
 
 
 @pytest.mark.parametrize("name", ["nomos-scratch", ".nomos", ".nomosx", "a.nomos-b", "nomos"])
-def test_other_names_stay_free(space: Workspace, name: str) -> None:
+def test_other_names_are_accepted(space: Workspace, name: str) -> None:
     assert not is_reserved(name)
     assert space.write(name, "x")["size"] == 1
     assert space.read(name)["content"] == "x"
@@ -76,7 +76,7 @@ def test_other_providers_may_have_such_paths() -> None:
     assert canonical_resource(GITHUB, resource)["path"] == ".nomos-x/y"
 
 
-def test_what_is_being_written_is_not_in_its_folder_and_is_not_listed(
+def test_a_file_being_written_is_not_in_its_folder_or_listed(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (space.folder / "a").mkdir()
@@ -131,7 +131,7 @@ def _kill(writer: subprocess.Popen[str]) -> None:
     writer.communicate()
 
 
-def test_what_a_killed_writer_left_goes_at_start_and_a_live_one_keeps_its_file(
+def test_a_start_removes_files_of_killed_writers_and_keeps_those_of_live_ones(
     space: Workspace,
 ) -> None:
     dead, live = _writer(space.folder), _writer(space.folder)
@@ -179,7 +179,7 @@ def test_a_folder_on_another_file_system_has_a_scratch_folder_of_its_own(
     assert names(space.folder / "mounted") == ["f"]
 
 
-def test_a_root_that_is_not_writable_does_not_stop_writes_beneath_it(
+def test_a_root_that_is_not_writable_does_not_stop_writes_under_it(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (space.folder / "a").mkdir()

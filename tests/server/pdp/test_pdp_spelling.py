@@ -48,7 +48,7 @@ def _write(path: str) -> Any:
     return call("write", path, content="x")
 
 
-def test_where_both_spellings_exist_the_composed_one_is_meant(space: Workspace) -> None:
+def test_the_composed_spelling_is_used_if_both_exist(space: Workspace) -> None:
     (space.folder / NFC).write_text("composed")
     (space.folder / NFD).write_text("decomposed")
     assert space.read(NFC)["content"] == "composed"
@@ -69,7 +69,7 @@ def test_two_decomposed_spellings_of_one_name_are_ambiguous(space: Workspace) ->
     assert [entry["readable"] for entry in space.list()["entries"]] == [False, False]
 
 
-def test_a_twin_beyond_the_end_of_a_cut_listing_counts(space: Workspace) -> None:
+def test_another_spelling_beyond_a_truncated_listing_is_considered(space: Workspace) -> None:
     (space.folder / "e\u0301").write_text("x")
     for number in range(6):
         (space.folder / f"f{number}").touch()
@@ -90,7 +90,7 @@ def test_a_name_that_no_path_can_hold_is_listed_as_unreadable(space: Workspace, 
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", NFC, "日本", "a.b~", "ẞ", "x" * 255])
-def test_what_a_listing_names_is_read_by_that_name(space: Workspace, name: str) -> None:
+def test_every_listed_name_can_be_read(space: Workspace, name: str) -> None:
     if len(os.fsencode(name)) > 255:
         pytest.skip("too long for a file system")
     (space.folder / name).write_text("x")

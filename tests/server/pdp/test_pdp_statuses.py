@@ -27,7 +27,7 @@ def test_a_reason_is_never_answered_as_a_success() -> None:
 
 
 @pytest.mark.parametrize("reason", sorted(STATUS_BY_REASON))
-def test_only_a_401_asks_for_another_token(reason: DenyReason) -> None:
+def test_only_a_401_has_a_challenge(reason: DenyReason) -> None:
     refusal = denied(reason, "no")
     assert (refusal.status, refusal.code, refusal.reason) == (
         STATUS_BY_REASON[reason],
@@ -38,12 +38,12 @@ def test_only_a_401_asks_for_another_token(reason: DenyReason) -> None:
 
 
 @pytest.mark.parametrize("reason", sorted(STATUS_BY_REASON))
-def test_a_decision_says_what_would_help_whoever_can_do_it(reason: DenyReason) -> None:
+def test_a_denial_has_a_fix_for_the_caller(reason: DenyReason) -> None:
     fix = denied(reason, "no").fix
     assert (fix is None) == (reason == "policy_error")
     assert not any(word in str(fix) for word in ("verifier", "max_depth", "leeway"))
     assert denied(reason, "no", fix="do this").fix == "do this"
 
 
-def test_a_failure_is_no_decision() -> None:
+def test_a_failure_is_not_a_decision() -> None:
     assert PdpError("not_found", "nothing there").reason is None

@@ -47,7 +47,7 @@ def test_the_credential_goes_upstream_and_the_token_does_not(world: World) -> No
     assert token not in str(world.upstream.seen)
 
 
-def test_nothing_of_the_upstreams_headers_comes_back_and_no_cookie_is_kept(world: World) -> None:
+def test_headers_and_cookies_of_the_upstream_are_dropped(world: World) -> None:
     for _ in range(2):
         said = read(world, "app")
         assert not {"set-cookie", "x-upstream", "server"} & set(said.headers)
@@ -94,7 +94,7 @@ def test_an_upstream_that_echoes_the_credential_does_not_give_it_away(world: Wor
         ("silent", (504, "upstream_timeout"), "did not answer in time"),
     ],
 )
-def test_a_reply_that_cannot_be_used_is_an_error_with_a_sentence(
+def test_an_unusable_reply_is_an_error_with_a_message(
     world: World, repo: str, expected: tuple[int, str], says: str
 ) -> None:
     said = read(world, repo)
@@ -116,7 +116,7 @@ def test_a_reply_that_cannot_be_used_is_an_error_with_a_sentence(
         ("resting", (502, "upstream_error"), "86400"),
     ],
 )
-def test_an_upstream_that_takes_no_more_calls_says_so_and_when_it_does(
+def test_a_rate_limit_of_the_upstream_is_reported_with_retry_after(
     world: World, repo: str, expected: tuple[int, str], after: str | None
 ) -> None:
     said = read(world, repo)
@@ -130,7 +130,7 @@ def test_an_empty_success_and_odd_text_are_passed_on(world: World) -> None:
 
 
 @pytest.mark.parametrize(("repo", "status", "doubts"), [("picky", "422", 0), ("broken", "500", 1)])
-def test_a_failed_write_says_whether_it_may_have_been_done(
+def test_a_failed_write_states_whether_it_may_have_taken_effect(
     world: World, repo: str, status: str, doubts: int
 ) -> None:
     said = create(world, repo)
@@ -184,9 +184,7 @@ def test_an_upstream_with_a_private_authority(
         assert "NOMOS_GITHUB_CA_FILE" in said.json()["error"]
 
 
-def test_an_upstream_that_is_not_there_is_a_502(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_upstream_is_a_502(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     targets: Any = world.ports.upstreams
     here = targets["github"]
     nowhere = type(here)("http://127.0.0.1:9", here.token)

@@ -97,7 +97,7 @@ def test_a_provider_does_not_take_the_places_of_another() -> None:
     run(work())
 
 
-def test_who_gives_up_waiting_takes_no_place() -> None:
+def test_a_cancelled_call_takes_no_place() -> None:
     async def work() -> None:
         calls = Calls(wait=5)
         calls.start(OF_AGENT + 3)
@@ -112,7 +112,7 @@ def test_who_gives_up_waiting_takes_no_place() -> None:
     run(work())
 
 
-def test_a_place_given_to_one_who_is_cancelled_goes_on() -> None:
+def test_a_place_given_to_a_cancelled_call_is_passed_on() -> None:
     async def work() -> None:
         calls = Calls(wait=5)
         calls.start(OF_AGENT + 2)
@@ -129,7 +129,7 @@ def test_a_place_given_to_one_who_is_cancelled_goes_on() -> None:
     run(work())
 
 
-def test_those_who_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_waiting_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream_limiter, "MOST_WAITING", 2)
 
     async def work() -> None:
@@ -142,7 +142,7 @@ def test_those_who_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     run(work())
 
 
-def test_a_refused_call_says_so_and_its_token_is_not_used(
+def test_a_call_refused_by_the_limiter_does_not_use_its_token(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upstream_limiter, "OF_AGENT", 0)

@@ -41,9 +41,7 @@ async def put(store: Store, who: PolicyAuthor, content: Content) -> Version:
     return version
 
 
-async def test_versions_are_numbered_and_come_back_as_they_were(
-    store: Store, who: PolicyAuthor
-) -> None:
+async def test_versions_are_numbered_and_read_back_equal(store: Store, who: PolicyAuthor) -> None:
     assert [(await put(store, who, each)).number for each in (A, B)] == [1, 2]
     found = await store.policies.find("default", 2)
     assert found is not None
@@ -98,7 +96,7 @@ async def test_an_activation_counts_and_a_repeated_one_does_not(
     ]
 
 
-async def test_what_was_active_before(store: Store, who: PolicyAuthor) -> None:
+async def test_the_previously_active_version_is_known(store: Store, who: PolicyAuthor) -> None:
     versions = [await put(store, who, each) for each in (A, B, C)]
     last = await store.policies.activate(who, versions[0])
     assert last is not None
@@ -109,7 +107,7 @@ async def test_what_was_active_before(store: Store, who: PolicyAuthor) -> None:
         assert await store.policies.before("default", last) == versions[number - 1]
 
 
-async def test_going_back_is_for_whoever_saw_the_last_activation(
+async def test_a_rollback_needs_the_number_of_the_active_version(
     store: Store, who: PolicyAuthor
 ) -> None:
     a, b = await put(store, who, A), await put(store, who, B)
@@ -155,7 +153,7 @@ async def test_files_become_a_version_when_they_changed(
     ]
 
 
-async def test_files_that_only_hash_otherwise_did_not_change(
+async def test_files_with_equal_content_and_another_hash_are_unchanged(
     store: Store, who: PolicyAuthor, clock: Clock
 ) -> None:
     start = policy_author("default", clock, by=None)

@@ -72,7 +72,7 @@ class Gate:
         return held
 
 
-async def test_what_was_written_is_read(database: Database) -> None:
+async def test_written_rows_are_read(database: Database) -> None:
     assert await database.write(add("a")) == "a"
     assert await ids(database) == {"a"}
 
@@ -98,7 +98,7 @@ async def test_writes_that_wait_share_a_transaction(
     assert len(await ids(database)) == 100
 
 
-async def test_nobody_is_answered_before_the_commit(database: Database, tmp_path: Path) -> None:
+async def test_a_write_returns_after_its_commit(database: Database, tmp_path: Path) -> None:
     """Another connection sees the row as soon as the writer is told of it."""
     other = sqlite3.connect(tmp_path / "nomos.db")
     for n in range(20):
@@ -108,7 +108,7 @@ async def test_nobody_is_answered_before_the_commit(database: Database, tmp_path
     other.close()
 
 
-async def test_one_failure_does_not_take_the_others_with_it(database: Database) -> None:
+async def test_one_failed_write_does_not_fail_its_group(database: Database) -> None:
     gate = Gate()
     held = await gate.hold(database)
     works = [add("a"), fail, add("b"), add("a"), add("c")]
@@ -123,7 +123,7 @@ async def test_one_failure_does_not_take_the_others_with_it(database: Database) 
     assert await ids(database) == {"a", "b", "c"}
 
 
-async def test_whoever_gives_up_waiting_disturbs_nobody(database: Database) -> None:
+async def test_a_cancelled_write_does_not_affect_others(database: Database) -> None:
     gate = Gate()
     held = await gate.hold(database)
     impatient = asyncio.create_task(database.write(add("a")))
@@ -151,7 +151,7 @@ async def test_too_many_waiting_writes_are_turned_away(
     assert await ids(database) == {"0", "1"}
 
 
-async def test_a_write_that_waits_too_long_is_not_begun(
+async def test_a_write_that_waits_too_long_is_refused(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate()
@@ -171,7 +171,7 @@ async def test_a_write_that_waits_too_long_is_not_begun(
     assert await ids(database) == {"in time"}
 
 
-async def test_an_interpreter_that_ends_is_a_database_that_closed(tmp_path: Path) -> None:
+async def test_at_interpreter_exit_the_database_counts_as_closed(tmp_path: Path) -> None:
     """Its threads are told to end before ours are, and take no work from then on."""
     database = Database(tmp_path)
     await database.write(upgrade)
@@ -205,7 +205,7 @@ async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
     assert await asyncio.to_thread(os.listdir, tmp_path) == ["nomos.db"]
 
 
-async def test_a_database_that_fails_says_so_without_its_parameters(database: Database) -> None:
+async def test_a_database_error_does_not_contain_parameters(database: Database) -> None:
     await database.write(add("secret"))
     with pytest.raises(StorageUnavailable) as told:
         await database.write(add("secret"))
@@ -248,7 +248,7 @@ def test_commits_survive_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyP
         connection.engine.dispose()
 
 
-def test_a_folder_with_odd_characters(tmp_path: Path) -> None:
+def test_a_folder_with_special_characters_works(tmp_path: Path) -> None:
     folder = tmp_path / "a b?c#d%20é"
     folder.mkdir()
     engine = open_writer(folder)
@@ -259,6 +259,6 @@ def test_a_folder_with_odd_characters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
-def test_the_tables_are_not_those_of_one_database_alone(table: sa.Table) -> None:
+def test_the_tables_also_compile_for_postgresql(table: sa.Table) -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     assert str(CreateTable(table).compile(dialect=dialect))

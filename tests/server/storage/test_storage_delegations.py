@@ -55,12 +55,12 @@ async def recorded(store: Store, tenant: str = "default") -> dict[str | None, Re
     return {row.cid: row for row in found}
 
 
-async def test_nothing_is_noted_of_no_links(store: Store) -> None:
+async def test_no_links_record_nothing(store: Store) -> None:
     assert await store.delegations.note([]) is None
     assert await recorded(store) == {}
 
 
-async def test_links_are_led_to_by_each_other(store: Store) -> None:
+async def test_each_links_parent_is_the_one_before(store: Store) -> None:
     given = chain("a", "b", "c")
     last = await store.delegations.note(given)
     known = await recorded(store)
@@ -69,7 +69,7 @@ async def test_links_are_led_to_by_each_other(store: Store) -> None:
     assert last == given[2].id
 
 
-async def test_a_branch_hangs_where_it_was_recorded_first(store: Store) -> None:
+async def test_a_branch_has_the_first_record_as_its_parent(store: Store) -> None:
     await store.delegations.note(chain("a", "b"))
     before = await recorded(store)
     last = await store.delegations.note(chain("a", "c", "d"))
@@ -79,9 +79,7 @@ async def test_a_branch_hangs_where_it_was_recorded_first(store: Store) -> None:
     assert (known["d"].parent, last) == (known["c"].id, known["d"].id)
 
 
-async def test_a_chain_that_is_known_costs_no_write(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_known_chain_needs_no_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     last = await store.delegations.note(chain("a", "b"))
     middle = (await recorded(store))["a"].id
 
@@ -95,7 +93,7 @@ async def test_a_chain_that_is_known_costs_no_write(
         await store.delegations.note(chain("c"))
 
 
-async def test_what_was_forgotten_is_found_again(
+async def test_links_dropped_from_the_cache_are_found_in_the_database(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delegations, "REMEMBERED", 2)
@@ -107,7 +105,9 @@ async def test_what_was_forgotten_is_found_again(
     assert set(await recorded(store)) == set("abcd")
 
 
-async def test_what_is_used_stays_remembered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_recently_used_links_stay_in_the_cache(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(delegations, "REMEMBERED", 2)
     await store.delegations.note(chain("a"))
     await store.delegations.note(chain("b"))
@@ -116,7 +116,7 @@ async def test_what_is_used_stays_remembered(store: Store, monkeypatch: pytest.M
     assert {cid for _, cid in store.delegations._known} == {"a", "c"}
 
 
-async def test_of_many_at_the_same_time_one_records_it(store: Store) -> None:
+async def test_concurrent_calls_record_a_link_once(store: Store) -> None:
     last = await asyncio.gather(*(store.delegations.note(chain(*"abcdefg")) for _ in range(50)))
     known = await recorded(store)
     assert set(known) == set("abcdefg")
@@ -131,7 +131,7 @@ async def test_a_link_is_its_tenant_s_alone(store: Store) -> None:
     assert (await recorded(store, "other"))["a"].id == theirs
 
 
-async def test_what_cannot_be_written_is_not_remembered(store: Store) -> None:
+async def test_links_that_cannot_be_written_are_not_cached(store: Store) -> None:
     bad = chain("a")
     await store.record(bad[0])
     with pytest.raises(StorageUnavailable):
@@ -140,7 +140,7 @@ async def test_what_cannot_be_written_is_not_remembered(store: Store) -> None:
     assert await store.delegations.note(chain("b")) is not None
 
 
-async def test_a_forest_is_recorded_as_it_grew(store: Store) -> None:
+async def test_a_random_forest_is_recorded_with_its_parents(store: Store) -> None:
     """Whatever is used first, each link is recorded once and hangs on the one before it."""
     some = random.Random(4)
     above: dict[str, str | None] = {}

@@ -13,7 +13,7 @@ from nomos.server.storage.store import Store
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_store_is_not_ready_without_room(
+async def test_a_store_is_not_ready_without_free_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
@@ -29,6 +29,6 @@ async def test_a_store_is_not_ready_without_room(
         await store.close()
 
 
-def test_a_folder_that_is_gone_has_no_room(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_free_space(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="cannot be examined"):
         write_probe.check_room(tmp_path / "none")

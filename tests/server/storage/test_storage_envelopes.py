@@ -75,7 +75,7 @@ async def kept(store: Store) -> list[str]:
     return [record.id for record in await store_access.receipts(store, "default")]
 
 
-async def test_a_question_is_read_as_it_was_written(store: Store) -> None:
+async def test_a_question_is_read_back_equal(store: Store) -> None:
     written = draft(app_name="one", sent={"a": 1}, purpose="to see", reason="policy wants it")
     assert await ask(store, written) == ApprovalLookup("opened", written)
     assert await store.envelopes.find("default", "env_1") == written
@@ -96,7 +96,7 @@ async def test_an_approval_is_used_once(store: Store, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("after", [899, 900])
-async def test_the_time_that_counts_is_that_of_the_write(
+async def test_an_approval_is_used_by_the_time_of_the_write(
     store: Store, clock: Clock, after: int
 ) -> None:
     await ask(store, draft())
@@ -107,7 +107,7 @@ async def test_the_time_that_counts_is_that_of_the_write(
 
 
 @pytest.mark.parametrize("gone", ["env_1", "app_1", "did:key:x"])
-async def test_what_was_revoked_meanwhile_uses_no_approval(store: Store, gone: str) -> None:
+async def test_a_revocation_meanwhile_keeps_the_approval_unused(store: Store, gone: str) -> None:
     await ask(store, draft())
     await say(store, approve=True)
     await store_access.revoke(store, "default", [gone])
@@ -121,7 +121,7 @@ async def test_what_was_revoked_meanwhile_uses_no_approval(store: Store, gone: s
     assert "evt_1" not in await kept(store)
 
 
-async def test_a_key_that_was_answered_meanwhile_uses_no_approval(store: Store) -> None:
+async def test_a_key_answered_meanwhile_keeps_the_approval_unused(store: Store) -> None:
     await ask(store, draft())
     await say(store, approve=True)
     first = answer_record("evt_1", "key")
@@ -133,7 +133,9 @@ async def test_a_key_that_was_answered_meanwhile_uses_no_approval(store: Store) 
     assert "evt_2" not in await kept(store)
 
 
-async def test_a_key_whose_day_ends_just_now_uses_no_approval(store: Store, clock: Clock) -> None:
+async def test_a_key_that_expires_at_the_write_keeps_the_approval_unused(
+    store: Store, clock: Clock
+) -> None:
     """The answer of yesterday is one by the time of the question, if not by that of the write."""
     first = answer_record("evt_1", "key")
     await store.record_answer(first.record, first.stored)
@@ -149,7 +151,7 @@ async def test_a_key_whose_day_ends_just_now_uses_no_approval(store: Store, cloc
     assert "evt_2" not in await kept(store)
 
 
-async def test_a_key_that_was_answered_meanwhile_opens_no_question(store: Store) -> None:
+async def test_a_key_answered_meanwhile_opens_no_question(store: Store) -> None:
     first = answer_record("evt_1", "key")
     await store.record_answer(first.record, first.stored)
     assert await ask(store, draft(), "key") == first.stored
@@ -162,7 +164,7 @@ async def test_an_answer_is_kept_with_the_question(store: Store) -> None:
     assert await store.answered("app_1", "key") == answer_record("evt_env_1", "key").stored
 
 
-async def test_who_is_to_be_told_is_told_of_new_questions_and_of_their_outcome(
+async def test_webhooks_are_queued_for_new_and_decided_questions(
     store: Store,
 ) -> None:
     store.outbox.wanted = True
@@ -178,7 +180,7 @@ async def test_who_is_to_be_told_is_told_of_new_questions_and_of_their_outcome(
     }
 
 
-async def test_who_must_approve_too_by_now_is_told(store: Store) -> None:
+async def test_a_webhook_is_queued_for_additional_roles(store: Store) -> None:
     store.outbox.wanted = True
     await ask(store, draft())
     wider = await ask(store, draft("env_2", roles=("lead", "security")))
@@ -202,7 +204,7 @@ async def test_who_must_approve_too_by_now_is_told(store: Store) -> None:
         (None, None, None),
     ],
 )
-async def test_who_must_approve_too_by_now_sees_why(
+async def test_additional_roles_are_shown_with_their_reason(
     store: Store, then: str | None, now: str | None, both: str | None
 ) -> None:
     await ask(store, draft(reason=then, purpose="routine", sent={"a": 1}))
@@ -214,7 +216,7 @@ async def test_who_must_approve_too_by_now_sees_why(
     assert (found.bound, found.sent) == (BOUND, {"a": 1})
 
 
-async def test_an_answer_that_does_not_count_leaves_nothing(store: Store) -> None:
+async def test_a_vote_that_does_not_count_stores_nothing(store: Store) -> None:
     store.outbox.wanted = True
     await ask(store, draft())
     nobody = Ballot("app_2", ("intern",), approve=True, version=draft().version)
@@ -239,7 +241,7 @@ async def test_a_failure_undoes_the_whole_of_it(store: Store) -> None:
     assert await store.envelopes.consume("env_1", answer_record("evt_1"), ()) is True
 
 
-async def test_one_tenant_does_not_use_what_another_approved(store: Store) -> None:
+async def test_an_approval_of_another_tenant_cannot_be_used(store: Store) -> None:
     await ask(store, draft())
     await say(store, approve=True)
     mine = answer_record("evt_1")

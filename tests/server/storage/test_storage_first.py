@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from nomos.server.storage import engine
 
 
-def test_whoever_comes_while_another_makes_it_waits(tmp_path: Path) -> None:
+def test_opening_waits_while_another_process_makes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("CREATE TABLE t (n)")
@@ -27,7 +27,9 @@ def test_whoever_comes_while_another_makes_it_waits(tmp_path: Path) -> None:
         other.close()
 
 
-def test_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_a_locked_file_fails_after_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
     path = tmp_path / "used.db"
     other = sqlite3.connect(path, isolation_level=None)
@@ -40,7 +42,7 @@ def test_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         other.close()
 
 
-def test_what_is_no_database_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_fails_at_once(tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     path.write_bytes(b"no database at all, and long enough to have a header of its own" * 9)
     with pytest.raises(exc.DatabaseError, match="not a database"):

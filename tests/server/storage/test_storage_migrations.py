@@ -56,7 +56,7 @@ def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
         assert connection.exec_driver_sql("SELECT * FROM alembic_version").all() == [(newest,)]
 
 
-def test_an_upgrade_that_fails_leaves_nothing(engine: Engine) -> None:
+def test_a_failed_upgrade_changes_nothing(engine: Engine) -> None:
     with engine.connect() as connection, connection.begin() as transaction:
         upgrade(connection)
         transaction.rollback()
@@ -76,7 +76,7 @@ def test_a_newer_database_is_refused(engine: Engine) -> None:
         upgrade(connection)
 
 
-def test_credentials_that_were_recorded_before_are_taken_out_before_a_row_is_sealed(
+def test_credentials_in_old_records_are_redacted_before_rows_are_hashed(
     engine: Engine,
 ) -> None:
     secret = "ghp_" + "a1B2" * 9
@@ -125,7 +125,7 @@ def test_credentials_that_were_recorded_before_are_taken_out_before_a_row_is_sea
     assert "detail" not in third
 
 
-def test_the_migration_knows_every_credential_that_the_server_knows() -> None:
+def test_the_migration_redacts_every_credential_that_the_server_redacts() -> None:
     """Its own copy may fall behind in time; when it was written it did not."""
     config = Config()
     config.set_main_option("script_location", "nomos.server.storage:migrations")
@@ -136,7 +136,7 @@ def test_the_migration_knows_every_credential_that_the_server_knows() -> None:
         assert "[REDACTED:" in script.module._redacted(secret)
 
 
-def test_accounts_votes_and_denials_of_an_older_database(engine: Engine) -> None:
+def test_accounts_votes_and_denials_of_an_older_database_are_migrated(engine: Engine) -> None:
     bound = {"tenant": "t", "app": "app_1", "command": "/a/b", "resource": {"x": "é"}, "args": None}
     with engine.begin() as connection:
         to(connection, "0003")
@@ -187,7 +187,7 @@ def test_accounts_votes_and_denials_of_an_older_database(engine: Engine) -> None
     assert [(row.did, row.app) for row in agents] == [("did:a", "app_1"), ("did:b", "app_2")]
 
 
-def test_what_was_used_before_apps_were_kept_is_used(engine: Engine) -> None:
+def test_nonces_without_an_app_stay_used(engine: Engine) -> None:
     with engine.begin() as connection:
         to(connection, "0006")
         connection.exec_driver_sql("INSERT INTO nonces VALUES ('i', 'a', 'n', 1800000000)")
@@ -204,7 +204,7 @@ def to(connection: sa.Connection, revision: str) -> None:
     command.upgrade(config, revision)
 
 
-def test_there_is_no_way_back_for_what_is_on_record(engine: Engine) -> None:
+def test_downgrades_are_refused(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", "nomos.server.storage:migrations")
     with engine.begin() as connection:
@@ -214,7 +214,7 @@ def test_there_is_no_way_back_for_what_is_on_record(engine: Engine) -> None:
             command.downgrade(config, "base")
 
 
-def test_there_is_one_newest_migration_and_it_is_in_the_package() -> None:
+def test_there_is_one_head_migration_in_the_package() -> None:
     config = Config()
     config.set_main_option("script_location", "nomos.server.storage:migrations")
     scripts = ScriptDirectory.from_config(config)

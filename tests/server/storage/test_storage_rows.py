@@ -76,7 +76,7 @@ async def rows(store: Store, table: sa.Table) -> int:
     return found or 0
 
 
-async def test_a_receipt_comes_back_as_it_was(store: Store) -> None:
+async def test_a_receipt_is_read_back_equal(store: Store) -> None:
     full = receipt()
     bare = receipt(
         kind="call",
@@ -105,7 +105,7 @@ async def test_receipts_are_their_tenant_s_alone(store: Store) -> None:
     assert await store_access.receipts(store, "other") == ()
 
 
-async def test_the_newest_receipts_come_first_and_no_more_than_asked_for(store: Store) -> None:
+async def test_the_newest_receipts_come_first_within_the_limit(store: Store) -> None:
     made = [receipt(at=NOW * 1000 + n) for n in range(5)]
     for row in made:
         await store.record(row)
@@ -132,7 +132,7 @@ async def test_a_nonce_works_once(store: Store) -> None:
     assert await store.claim_nonce("i", "a", "other", NOW + 60)
 
 
-async def test_of_many_at_the_same_time_one_gets_the_nonce(store: Store) -> None:
+async def test_one_of_many_concurrent_claims_gets_the_nonce(store: Store) -> None:
     claims = (store.claim_nonce("i", "a", "n", NOW + 60) for _ in range(50))
     assert sorted(await asyncio.gather(*claims)) == [False] * 49 + [True]
 
@@ -147,7 +147,7 @@ async def test_a_nonce_is_kept_longer_than_its_token_can_be_used(
     assert not await store.claim_nonce("i", "a", "n", NOW)
 
 
-async def test_a_nonce_forgotten_by_a_clock_that_was_ahead_works_no_more(
+async def test_a_nonce_deleted_by_a_clock_that_was_ahead_is_refused(
     store: Store, clock: Clock
 ) -> None:
     assert await store.claim_nonce("i", "a", "n", NOW + 60)
@@ -161,7 +161,7 @@ async def test_a_nonce_forgotten_by_a_clock_that_was_ahead_works_no_more(
     assert await store.claim_nonce("i", "a", "new", NOW + 61)
 
 
-async def test_old_nonces_go_a_few_at_a_time(store: Store, clock: Clock) -> None:
+async def test_old_nonces_are_deleted_a_few_at_a_time(store: Store, clock: Clock) -> None:
     for n in range(300):
         await store.claim_nonce("i", "a", f"old {n}", NOW)
     clock.now += LEEWAY_SECONDS + 1
@@ -184,7 +184,7 @@ async def test_an_answer_is_kept_with_its_receipt(store: Store) -> None:
     assert await store_access.receipt(store, "default", row.id) == row
 
 
-async def test_a_second_answer_to_a_key_is_not_kept(store: Store) -> None:
+async def test_a_second_answer_to_a_key_is_not_stored(store: Store) -> None:
     first, second = receipt(), receipt()
     stored = answer("k", first)
     await store.record_answer(first, stored)
@@ -192,7 +192,7 @@ async def test_a_second_answer_to_a_key_is_not_kept(store: Store) -> None:
     assert await store_access.receipt(store, "default", second.id) is None
 
 
-async def test_an_answer_is_forgotten_after_a_day(store: Store, clock: Clock) -> None:
+async def test_an_answer_expires_after_a_day(store: Store, clock: Clock) -> None:
     first, second = receipt(), receipt()
     await store.record_answer(first, answer("k", first))
     clock.now += idempotency.KEPT_SECONDS - 1
@@ -204,7 +204,7 @@ async def test_an_answer_is_forgotten_after_a_day(store: Store, clock: Clock) ->
     assert await store.answered("app_1", "k") == later
 
 
-async def test_old_answers_go_a_few_at_a_time(store: Store, clock: Clock) -> None:
+async def test_old_answers_are_deleted_a_few_at_a_time(store: Store, clock: Clock) -> None:
     for n in range(100):
         row = receipt()
         await store.record_answer(row, answer(f"old {n}", row))
@@ -221,7 +221,7 @@ async def test_old_answers_go_a_few_at_a_time(store: Store, clock: Clock) -> Non
     assert len(await store_access.receipts(store, "default", 1000)) == 200 + idempotency.PRUNE_EVERY
 
 
-async def test_what_is_revoked_stays_revoked(store: Store, clock: Clock) -> None:
+async def test_revocations_are_permanent(store: Store, clock: Clock) -> None:
     assert await store.revoked(["a", "b"]) == frozenset()
     assert await store.revoked([]) == frozenset()
     await store_access.revoke(store, "default", ["a", "a", "c"])
@@ -233,7 +233,7 @@ async def test_what_is_revoked_stays_revoked(store: Store, clock: Clock) -> None
     assert await store.revoked(many) == set(many)
 
 
-async def test_the_keys_of_an_app(store: Store) -> None:
+async def test_the_keys_of_an_app_show_whether_it_is_disabled(store: Store) -> None:
     assert await store.keys_of("app_1") == (ApiKey("app_1", "default", "agent", "0" * 64),)
     assert await store.keys_of("app_2") == ()
     assert await store_access.disable_app(store, "default", "app_1")
@@ -272,7 +272,9 @@ def test_identifiers_do_not_repeat() -> None:
     assert new_ident("x", 0, lambda _: 0) == "x_" + "0" * 26
 
 
-async def test_an_app_with_very_many_children_has_its_share(store: Store, clock: Clock) -> None:
+async def test_an_app_with_many_children_is_limited_to_its_share(
+    store: Store, clock: Clock
+) -> None:
     ends = int(clock.now) + 60
     store._shares = shares.NonceShares(FEWEST_SHARED)
     for number in range(FEWEST_SHARED * 2 // 5):

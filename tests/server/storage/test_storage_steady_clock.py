@@ -30,7 +30,7 @@ DAYS: Final = 30 * DAY
 KEPT: Final = (tables.idempotency, tables.sessions, tables.login_links, tables.service_grants)
 
 
-def test_a_clock_is_steady_after_an_hour_and_a_jump_begins_it_again(clock: Clock) -> None:
+def test_a_clock_is_steady_an_hour_after_its_last_jump(clock: Clock) -> None:
     steady = Steady(clock, clock.awake)
     assert steady.now() is None
     clock.now += STEADY_SECONDS - 1
@@ -48,7 +48,7 @@ def test_a_clock_is_steady_after_an_hour_and_a_jump_begins_it_again(clock: Clock
         assert steady.now() == clock.now
 
 
-def test_many_small_jumps_are_one(clock: Clock) -> None:
+def test_many_small_jumps_count_as_one(clock: Clock) -> None:
     steady = Steady(clock, clock.awake)
     clock.now += STEADY_SECONDS
     found = []

@@ -77,7 +77,7 @@ async def revoke(store: Store, ident: str, kind: Kind) -> Record:
     return made[-1]
 
 
-async def test_a_family_is_all_that_names_its_root(store: Store) -> None:
+async def test_a_swarm_has_all_records_that_name_its_root(store: Store) -> None:
     decision, handed = row(kind="decision", cid=sha("root")), link(ROOT, CHILD)
     called, refused = row(agent=CHILD), row(agent=CHILD, decision="deny")
     await keep(store, decision, handed, row(agent=OTHER, root=OTHER), called, refused)
@@ -88,7 +88,7 @@ async def test_a_family_is_all_that_names_its_root(store: Store) -> None:
     assert (await store.swarms.records("other", ROOT, 100)).found == ()
 
 
-async def test_of_a_large_family_links_and_the_latest_acts_are_given(store: Store) -> None:
+async def test_a_large_swarm_has_its_links_and_latest_records(store: Store) -> None:
     links = [link(ROOT, f"did:key:child {n}") for n in range(5)]
     calls = [row(agent=CHILD, at=NOW * 1000 + n) for n in range(20)]
     await keep(store, *links, *calls)
@@ -96,7 +96,7 @@ async def test_of_a_large_family_links_and_the_latest_acts_are_given(store: Stor
     assert (await store.swarms.records("default", ROOT, 3)).found == (*links[-3:], *calls[-3:])
 
 
-async def test_what_was_revoked_of_a_family_is_given_with_it(store: Store) -> None:
+async def test_a_swarm_has_its_revocations(store: Store) -> None:
     handed = link(ROOT, CHILD)
     await keep(store, row(), handed)
     first = await revoke(store, str(handed.cid), "cid")
@@ -109,7 +109,7 @@ async def test_what_was_revoked_of_a_family_is_given_with_it(store: Store) -> No
     assert (await store.swarms.records("default", ROOT, 100)).found == found
 
 
-async def test_the_roots_that_handed_something_on_come_latest_first(store: Store) -> None:
+async def test_roots_that_delegated_are_listed_latest_first(store: Store) -> None:
     await keep(store, link(ROOT, CHILD), link(OTHER, CHILD, OTHER), row(agent="x", root="x"))
     assert await store.swarms.roots("default", 10) == (OTHER, ROOT)
     await keep(store, link(ROOT, "did:key:second"), row(agent=OTHER, root=OTHER))
@@ -118,7 +118,7 @@ async def test_the_roots_that_handed_something_on_come_latest_first(store: Store
     assert await store.swarms.roots("other", 10) == ()
 
 
-async def test_a_family_is_found_by_whatever_belongs_to_it(store: Store) -> None:
+async def test_a_swarm_is_found_by_agent_record_delegation_and_label(store: Store) -> None:
     decision = row(kind="decision", cid=sha("granted"))
     handed, called = link(ROOT, CHILD, swarm="night-shift"), row(agent=CHILD)
     await keep(store, decision, handed, called, row(agent=OTHER, root=OTHER))
@@ -132,14 +132,14 @@ async def test_a_family_is_found_by_whatever_belongs_to_it(store: Store) -> None
         assert await store.swarms.roots_of("default", ident) == ()
 
 
-async def test_an_agent_of_several_families_is_found_in_each(store: Store) -> None:
+async def test_an_agent_of_several_swarms_is_found_in_each(store: Store) -> None:
     await keep(store, link(ROOT, CHILD), link(OTHER, CHILD, OTHER), row(agent=CHILD, root=CHILD))
     assert await store.swarms.roots_of("default", CHILD) == (OTHER, ROOT, CHILD)
     await keep(store, link(CHILD, "did:key:last", CHILD))
     assert await store.swarms.roots_of("default", CHILD) == (CHILD, OTHER, ROOT)
 
 
-async def test_a_label_of_several_families_finds_the_latest_first(store: Store) -> None:
+async def test_a_label_of_several_swarms_finds_the_latest_first(store: Store) -> None:
     await keep(store, link(ROOT, CHILD, swarm="crew"), link(OTHER, CHILD, OTHER, swarm="crew"))
     assert await store.swarms.roots_of("default", "crew") == (OTHER, ROOT)
     await keep(store, link(ROOT, "did:key:second", swarm="Crew"))
@@ -147,7 +147,7 @@ async def test_a_label_of_several_families_finds_the_latest_first(store: Store) 
     assert await store.swarms.roots_of("default", "cre") == ()
 
 
-async def test_what_an_agent_wrote_into_a_link_names_no_family(store: Store) -> None:
+async def test_text_of_an_agent_in_a_link_names_no_swarm(store: Store) -> None:
     """A statement that looks like a record's own member is not one."""
     bait = {"swarm": "bait", "agent": "did:key:bait"}
     handed = link(ROOT, CHILD, pol=[["==", ".args", bait]])
@@ -156,7 +156,7 @@ async def test_what_an_agent_wrote_into_a_link_names_no_family(store: Store) -> 
     assert await store.swarms.roots_of("default", "did:key:bait") == ()
 
 
-async def test_a_link_that_was_used_is_known_to_whoever_revokes(store: Store) -> None:
+async def test_a_used_link_is_known_to_the_revocation_log(store: Store) -> None:
     """By its cid and by who was given it; and it is the app's whose grant it began with."""
     handed = link(ROOT, CHILD)
     feed, cid = store.feed, str(handed.cid)
