@@ -132,7 +132,7 @@ def test_a_platform_without_a_target_is_named(monkeypatch: pytest.MonkeyPatch) -
         build_wheels.host_target()
 
 
-def test_a_missing_npm_is_one_sentence_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_npm_is_reported_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(BuildFailed, match=r"needs npm.*install Node.js"):
@@ -163,7 +163,7 @@ def test_a_download_that_is_not_the_pinned_one_is_not_used(
         build_wheels.fetch_bun(build_wheels.host_target(), tmp_path / "build")
 
 
-def test_a_registry_that_cannot_be_reached_is_named_with_what_npm_said(
+def test_an_unreachable_registry_is_reported_with_npms_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = fake_npm(tmp_path / "npm", "echo 'npm error code ENOTFOUND' >&2; exit 1")
@@ -191,12 +191,14 @@ def test_a_registry_that_cannot_be_reached_is_named_with_what_npm_said(
         ("\n", "it said nothing."),
     ],
 )
-def test_the_reason_is_npms_own(said: str, reason: str) -> None:
+def test_the_reason_is_taken_from_npms_output(said: str, reason: str) -> None:
     assert build_wheels._reason(said) == reason
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="asks the npm of this machine")
-def test_npm_itself_says_why_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_real_npm_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in (("registry", "http://127.0.0.1:9/"), ("fetch_retries", "0")):
         monkeypatch.setenv(f"npm_config_{name}", value)
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "cache"))
@@ -204,7 +206,7 @@ def test_npm_itself_says_why_it_failed(tmp_path: Path, monkeypatch: pytest.Monke
         build_wheels.fetch_bun(build_wheels.host_target(), tmp_path)
 
 
-def test_a_temporary_folder_in_which_nothing_runs_is_one_sentence(tmp_path: Path) -> None:
+def test_a_temporary_folder_without_exec_is_reported(tmp_path: Path) -> None:
     bun = tmp_path / "bun"
     bun.write_text("")  # as on a noexec mount, it may not be run whoever asks
     with pytest.raises(BuildFailed, match=r"bun cannot be run: Permission denied\. .*set TMPDIR"):
@@ -213,7 +215,7 @@ def test_a_temporary_folder_in_which_nothing_runs_is_one_sentence(tmp_path: Path
         build_wheels.compile_binary(tmp_path / "gone", tmp_path, "0.0.0")
 
 
-def test_a_disk_that_is_full_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     class App:
         def display_info(self, _: str) -> None:
             pass
@@ -233,7 +235,7 @@ def test_a_disk_that_is_full_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
         Hook.__new__(Hook).initialize("standard", {})
 
 
-def test_sources_that_do_not_compile_say_what_bun_said(tmp_path: Path) -> None:
+def test_a_failed_compilation_has_buns_message(tmp_path: Path) -> None:
     bun = fake_npm(tmp_path / "bun", "echo 'error: Unexpected end of file' >&2; exit 1")
     with pytest.raises(BuildFailed, match="Unexpected end of file"):
         build_wheels.compile_binary(Path(bun[0]), tmp_path, "0.0.0")

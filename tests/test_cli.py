@@ -115,7 +115,7 @@ def test_the_demo_shows_every_step_and_evidence_for_each(tmp_path: Path) -> None
     assert taken["cid"] == steps["revoked"]["revoked"]
 
 
-def test_what_the_demo_kept_can_be_verified_again(tmp_path: Path) -> None:
+def test_files_kept_by_the_demo_can_be_verified(tmp_path: Path) -> None:
     done = nomos("demo", "--json", "--keep", tmp_path)
     verified, tampered = steps_of(done)[-2:]
     again = nomos("audit", "verify", tmp_path / "audit.ndjson", "--issuer", verified["issuer"])
@@ -142,7 +142,7 @@ def test_the_demo_fails_at_revoked_when_nothing_is_revoked(
     assert (last["step"], last["ok"], last["http_status"]) == ("revoked", False, 200)
 
 
-def test_the_demo_is_for_people_too() -> None:
+def test_the_demo_prints_readable_text() -> None:
     done = nomos("demo")
     assert done.returncode == 0, done.stderr
     assert "asked to read notes/plan.md: allowed" in done.stdout
@@ -169,7 +169,7 @@ def test_the_demo_fails_at_allow_when_policies_permit_nothing(tmp_path: Path) ->
     assert json.loads(done.stdout)["step"] == "allow"
 
 
-def test_doctor_finds_this_installation_sound() -> None:
+def test_doctor_passes_for_this_installation() -> None:
     done = nomos("doctor", "--json")
     findings = {finding["check"]: finding for finding in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 0, done.stdout
@@ -178,7 +178,7 @@ def test_doctor_finds_this_installation_sound() -> None:
     assert "sha256" in findings["binary's record"]["found"]
 
 
-def test_doctor_says_what_is_wrong_with_a_binary(tmp_path: Path) -> None:
+def test_doctor_reports_a_faulty_binary(tmp_path: Path) -> None:
     missing = nomos("doctor", NOMOS_UCAN_BIN=str(tmp_path / "gone"))
     assert missing.returncode == 1
     assert "the file does not exist" in missing.stdout
@@ -190,7 +190,7 @@ def test_doctor_says_what_is_wrong_with_a_binary(tmp_path: Path) -> None:
     assert "ended while it was starting" in wrong.stdout
 
 
-def test_doctor_says_what_to_do_with_a_binary_that_verifies_otherwise(
+def test_doctor_reports_a_binary_that_rejects_a_valid_token(
     binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = Signer.ask
@@ -217,7 +217,7 @@ def test_doctor_notices_a_binary_that_was_changed(tmp_path: Path, binary: Path) 
     assert "the binary was changed" in done.stdout
 
 
-def test_policy_validate_lists_what_a_bundle_holds(tmp_path: Path) -> None:
+def test_policy_validate_lists_the_contents_of_a_bundle(tmp_path: Path) -> None:
     (tmp_path / "a.cedar").write_text(f'@id("everything")\n{PERMIT_ALL}')
     done = nomos("policy", "validate", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -287,7 +287,7 @@ def test_dev_serves_until_it_is_interrupted_and_keeps_its_key(tmp_path: Path) ->
     assert mode == 0o600
 
 
-def test_dev_takes_policies_of_its_user(tmp_path: Path) -> None:
+def test_dev_serves_the_users_policies(tmp_path: Path) -> None:
     (tmp_path / "all.cedar").write_text(PERMIT_ALL)
     with (
         dev(tmp_path / "data", "--policies", tmp_path / "all.cedar") as (_, variables),
@@ -299,7 +299,7 @@ def test_dev_takes_policies_of_its_user(tmp_path: Path) -> None:
         )
 
 
-def test_two_servers_on_one_folder_and_a_port_in_use_are_told_apart(tmp_path: Path) -> None:
+def test_a_folder_in_use_and_a_port_in_use_have_different_errors(tmp_path: Path) -> None:
     with dev(tmp_path / "data") as (process, _):
         second = nomos("dev", "--data", tmp_path / "data", "--control-port", 0, "--pdp-port", 0)
         assert second.returncode == 1
@@ -337,7 +337,7 @@ def test_the_version_is_the_packages() -> None:
     assert nomos("--version").stdout.strip() == f"nomos {metadata.version('nomos')}"
 
 
-def test_without_its_extra_the_command_line_says_how_to_get_it() -> None:
+def test_without_its_extra_the_command_line_names_the_install_command() -> None:
     program = "import sys; sys.modules['typer'] = None; from nomos.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

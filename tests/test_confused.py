@@ -67,7 +67,7 @@ def ask(plane: Script, system: AuthGuard, guard_kind: GuardKind, **question: Any
 
 
 @pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
-def test_what_a_true_answer_allows_is_signed(system: AuthGuard, guard_kind: GuardKind) -> None:
+def test_an_unchanged_allow_is_signed(system: AuthGuard, guard_kind: GuardKind) -> None:
     with between(system) as plane:
         assert ask(plane, system, guard_kind).ucan
         assert ask(plane, system, guard_kind, command="/filesystem", args=None).commands
@@ -96,7 +96,7 @@ def test_a_question_that_was_changed_on_its_way_is_not_signed_for(
 
 
 @pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
-def test_what_was_signed_earlier_is_no_answer_to_another_question(
+def test_an_earlier_signed_allow_is_refused_for_another_question(
     system: AuthGuard, guard_kind: GuardKind
 ) -> None:
     seen: list[dict[str, Any]] = []

@@ -64,7 +64,7 @@ def is_defined(path: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
-def test_a_hole_names_what_closes_it_and_a_test_that_exists(row: list[str]) -> None:
+def test_a_hole_names_its_fix_and_an_existing_test(row: list[str]) -> None:
     hole, wrong, closed, held = row
     assert hole
     assert wrong
@@ -73,7 +73,7 @@ def test_a_hole_names_what_closes_it_and_a_test_that_exists(row: list[str]) -> N
     assert [one for one in named_tests(held) if not is_defined(*one)] == []
 
 
-def test_there_are_many_holes_and_each_is_named_once() -> None:
+def test_there_are_at_least_40_holes_with_unique_names() -> None:
     holes = [row[0] for row in rows()]
     assert len(holes) >= 40
     assert len(set(holes)) == len(holes)
@@ -96,6 +96,6 @@ def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     "text",
     ["`nomos/gone.py`", "`tests/test_docs_holes.py::test_gone`", "`ucan-bin/test/jwt.test.ts::no`"],
 )
-def test_what_does_not_exist_is_found(text: str) -> None:
+def test_a_missing_file_or_test_is_detected(text: str) -> None:
     missing = any(not (ROOT / path).exists() for path in paths(text))
     assert missing or not all(is_defined(*one) for one in named_tests(text))

@@ -33,12 +33,12 @@ def broken(page: Path) -> list[str]:
     return found
 
 
-def test_a_link_without_its_heading_is_found(tmp_path: Path) -> None:
+def test_a_link_to_a_missing_heading_is_detected(tmp_path: Path) -> None:
     page = tmp_path / "a.md"
     page.write_text("# The `first` one\n[a](#the-first-one) [b](#gone) [c](b.md)\n")
     assert broken(page) == ["#gone", "b.md#"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_resolves(page: Path) -> None:
     assert broken(page) == []

@@ -166,7 +166,7 @@ def raised(function: Callable[..., Any]) -> set[str]:
     return {one.id for one in called if isinstance(one, ast.Name)} & ERRORS
 
 
-def test_what_is_public_is_found() -> None:
+def test_public_names_are_found() -> None:
     assert {"AuthGuard", "AsyncVerifier", "requires", "Rule", "at_most"} <= set(PUBLIC)
     assert {"AuthGuard.authorize", "AuthGuard.from_env", "Grant.require"} <= set(METHODS)
     assert set(nomos.__all__) - {"__version__"} <= {*dir(nomos)}
@@ -174,7 +174,7 @@ def test_what_is_public_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({**PUBLIC, **METHODS}))
-def test_it_has_a_docstring(name: str) -> None:
+def test_every_public_name_has_a_docstring(name: str) -> None:
     assert len(text_of(name).split()) > 2
 
 

@@ -205,7 +205,7 @@ def question(verb: str, path: str, **args: str) -> dict[str, Any]:
     return {**body, "args": args} if args else body
 
 
-def test_a_server_killed_under_load_forgets_nothing_it_said(tmp_path: Path) -> None:
+def test_a_server_killed_under_load_keeps_everything_that_it_acknowledged(tmp_path: Path) -> None:
     dev, seen = Dev(tmp_path), Seen()
     dev.start()
     try:

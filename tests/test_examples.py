@@ -13,7 +13,7 @@ PLANNER = Path(__file__).parent.parent / "examples" / "swarm" / "planner.py"
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_three_processes_and_a_person(answer: str, tmp_path: Path) -> None:
+def test_the_example_runs_with_both_answers_of_the_operator(answer: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(PLANNER)],
         input=f"{answer}\n",

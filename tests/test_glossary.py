@@ -76,13 +76,13 @@ def found_in(text: str) -> set[str]:
     return {found.lower() for found in RULED_OUT.findall(" ".join(text.split()))}
 
 
-def test_the_table_is_read() -> None:
+def test_the_words_of_the_table_are_read() -> None:
     assert {"whoever", "beneath", "handed on"} <= set(WORDS)
     assert words_of("_toldBy_HTTPServer") == {"told", "by", "http", "server"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_module_class_or_function_has_a_word_that_is_ruled_out(path: Path) -> None:
+def test_no_module_class_or_function_has_an_excluded_word(path: Path) -> None:
     named = {path.stem, *names(ast.parse(path.read_text("utf-8")))}
     assert {name for name in named if words_of(name) & set(WORDS)} == set()
 
@@ -101,7 +101,7 @@ def test_a_word_is_found_only_as_a_whole_and_across_lines() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_docstring_or_message_has_a_word_that_is_ruled_out(path: Path) -> None:
+def test_no_docstring_or_message_has_an_excluded_word(path: Path) -> None:
     allowed = ALLOWED.get(str(path.relative_to(PACKAGE)), frozenset())
     tree = ast.parse(path.read_text("utf-8"))
     sentences = [(line, text) for line, text in prose(tree) if text not in allowed]
@@ -109,12 +109,12 @@ def test_no_docstring_or_message_has_a_word_that_is_ruled_out(path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", SIGNER, ids=lambda path: path.name)
-def test_the_signing_binary_has_no_word_that_is_ruled_out(path: Path) -> None:
+def test_the_signing_binary_has_no_excluded_word(path: Path) -> None:
     assert found_in(path.read_text("utf-8")) == set()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_no_page_has_a_word_that_is_ruled_out(path: Path) -> None:
+def test_no_approval_page_has_an_excluded_word(path: Path) -> None:
     assert found_in(path.read_text("utf-8")) == set()
 
 
@@ -124,17 +124,17 @@ def text_of(page: str) -> str:
     return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
 
 
-def test_code_and_the_table_are_no_text_of_a_page() -> None:
+def test_code_and_the_table_are_not_searched() -> None:
     page = "nobody `told`\n```text\nwhoever\n```\nhears\n| not | say |\n|---|---|\n| wish | |"
     assert found_in(text_of(page)) == {"nobody", "hears"}
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_no_page_of_the_docs_has_a_word_that_is_ruled_out(path: Path) -> None:
+def test_no_page_of_the_docs_has_an_excluded_word(path: Path) -> None:
     assert found_in(text_of(path.read_text("utf-8"))) == set()
 
 
-def test_each_part_that_is_held_has_files() -> None:
+def test_each_searched_part_has_files() -> None:
     assert SOURCES
     assert SIGNER
     assert PAGES

@@ -70,7 +70,7 @@ def test_a_deny_comes_back_as_a_grant(guard_kind: GuardKind) -> None:
     ids=lambda one: f"{one.status}-{len(one.body)}" if isinstance(one, Reply) else one.__name__,
 )
 @pytest.mark.parametrize("question", [READ, WRITE], ids=["read", "write"])
-def test_closed_whatever_is_no_decision_raises(
+def test_closed_anything_but_a_decision_raises(
     guard_kind: GuardKind, question: dict[str, Any], reply: Reply, error: type[Exception]
 ) -> None:
     with control_plane(reply) as plane:
@@ -93,9 +93,7 @@ def test_a_control_plane_that_is_down_is_named(guard_kind: GuardKind) -> None:
 @pytest.mark.parametrize(
     "reply", [Reply(delay=2), Reply(body=b" " * 9, drip=0.2)], ids=["no answer", "dripping"]
 )
-def test_a_control_plane_that_dawdles_is_not_waited_for(
-    guard_kind: GuardKind, reply: Reply
-) -> None:
+def test_a_slow_control_plane_times_out(guard_kind: GuardKind, reply: Reply) -> None:
     with control_plane(reply) as plane:
         guard = make(guard_kind, plane.url, timeout=0.3)
         began = time.monotonic()
@@ -105,7 +103,7 @@ def test_a_control_plane_that_dawdles_is_not_waited_for(
         guard_kind.call(guard.close)
 
 
-def test_all_tries_of_a_call_share_one_idempotency_key(guard_kind: GuardKind) -> None:
+def test_all_attempts_of_a_call_have_one_idempotency_key(guard_kind: GuardKind) -> None:
     with control_plane(
         Reply(503), Reply(429, headers={"retry-after": "0"}), Reply(body=DENY)
     ) as plane:
@@ -120,7 +118,7 @@ def test_all_tries_of_a_call_share_one_idempotency_key(guard_kind: GuardKind) ->
     assert keys[0].split(":")[1:3] == ["did", "key"]
 
 
-def test_open_a_read_goes_on_and_says_so_each_time(
+def test_open_a_read_continues_with_a_warning_each_time(
     guard_kind: GuardKind, caplog: pytest.LogCaptureFixture
 ) -> None:
     guard = make(guard_kind, unused_url(), failure_mode="open")
@@ -153,7 +151,7 @@ def test_open_a_refusal_is_no_outage(guard_kind: GuardKind, status: int) -> None
         guard_kind.call(guard.close)
 
 
-def test_a_missing_binary_raises_and_open_lets_a_read_go_on(
+def test_a_missing_binary_raises_and_open_a_read_continues(
     guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "gone"))
@@ -221,7 +219,7 @@ def test_a_wrong_setting_is_named(
         (API_KEY.encode(), "not bytes"),
     ],
 )
-def test_what_stands_beside_an_api_key_is_said(
+def test_text_around_an_api_key_is_reported(
     guard_kind: GuardKind, api_key: Any, sentence: str
 ) -> None:
     with pytest.raises(errors.ConfigurationError) as raised:
@@ -270,7 +268,7 @@ def test_a_child_never_silently_becomes_a_root(
     assert make(guard_kind, "http://127.0.0.1:1", parent=None)
 
 
-def test_open_a_question_that_cannot_be_asked_is_no_outage(guard_kind: GuardKind) -> None:
+def test_open_an_invalid_question_is_no_outage(guard_kind: GuardKind) -> None:
     guard = make(guard_kind, unused_url(), failure_mode="open")
     for wrong in (
         {"resource": {"provider": "github", "path": Path("x")}},
@@ -292,7 +290,7 @@ def test_a_guard_prints_no_secret_and_does_not_pickle(guard_kind: GuardKind) -> 
         pickle.dumps(guard)
 
 
-def test_closing_twice_is_harmless_and_a_closed_guard_says_so(guard_kind: GuardKind) -> None:
+def test_closing_twice_is_harmless_and_a_closed_guard_raises(guard_kind: GuardKind) -> None:
     with control_plane(Reply(body=DENY)) as plane:
         guard = make(guard_kind, plane.url)
         guard_kind.call(guard.authorize, **READ)
@@ -353,7 +351,7 @@ class TestKeyFiles:
             make(guard_kind, "http://127.0.0.1:1", agent_key_file=path)
         assert not text or text not in str(raised.value)
 
-    def test_what_is_no_regular_file_is_refused_at_once(
+    def test_a_key_file_that_is_no_regular_file_is_refused_at_once(
         self, guard_kind: GuardKind, tmp_path: Path
     ) -> None:
         os.mkfifo(tmp_path / "pipe", 0o600)

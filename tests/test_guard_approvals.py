@@ -101,7 +101,7 @@ def put(system: AuthGuard, question: Mapping[str, Any], headers: Mapping[str, st
 
 
 @each_guard_kind
-def test_a_person_says_yes_and_the_call_is_made_once(
+def test_an_approved_call_is_made_once(
     system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
     question = writing(f"{guard_kind.name}.md")
@@ -141,7 +141,7 @@ def test_a_person_says_yes_and_the_call_is_made_once(
 
 
 @each_guard_kind
-def test_a_person_says_no_and_the_agent_hears_why(
+def test_a_denied_call_has_the_operators_reason(
     system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
     question = writing(f"{guard_kind.name}-no.md")
@@ -159,7 +159,7 @@ def test_a_person_says_no_and_the_agent_hears_why(
 
 
 @each_guard_kind
-def test_an_approval_is_no_good_for_another_question_or_another_key(
+def test_an_approval_is_refused_for_another_question_or_key(
     system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
     question = writing(f"{guard_kind.name}-same.md")
@@ -179,7 +179,7 @@ def test_an_approval_is_no_good_for_another_question_or_another_key(
 
 
 @each_guard_kind
-def test_a_question_that_nobody_answers_expires_and_is_asked_anew(
+def test_an_undecided_question_expires_and_can_be_asked_again(
     system: AuthGuard, agent: Any, guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(envelope, "LIFE_SECONDS", 2)
@@ -200,7 +200,7 @@ def test_a_question_that_nobody_answers_expires_and_is_asked_anew(
 
 
 @each_guard_kind
-def test_looking_once_and_looking_for_what_is_not_there(
+def test_get_approval_returns_the_state_or_not_found(
     system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
     grant = guard_kind.call(agent.authorize, **writing(f"{guard_kind.name}-once.md"))
@@ -215,7 +215,7 @@ def test_looking_once_and_looking_for_what_is_not_there(
 
 
 @each_guard_kind
-def test_the_operators_side_of_an_embedded_guard(guard_kind: GuardKind) -> None:
+def test_an_embedded_guard_lists_and_decides_approvals(guard_kind: GuardKind) -> None:
     guard = guard_kind.guard.embedded(policies=POLICY)
     grants = [guard_kind.call(guard.authorize, **writing(f"{n}.md")) for n in range(2)]
     ids = {grant.approval_envelope_id for grant in grants}
@@ -237,7 +237,7 @@ def test_the_operators_side_of_an_embedded_guard(guard_kind: GuardKind) -> None:
         guard_kind.call(guard.approvals.list)
 
 
-def test_an_agents_api_key_does_not_decide(system: AuthGuard) -> None:
+def test_an_agents_api_key_cannot_decide(system: AuthGuard) -> None:
     with AuthGuard(control_plane_url=system.control_plane_url, api_key=system.api_key) as agent:
         grant = agent.authorize(**writing("self.md"))
     answered = httpx.post(
@@ -248,7 +248,7 @@ def test_an_agents_api_key_does_not_decide(system: AuthGuard) -> None:
     assert (answered.status_code, answered.json()["error_code"]) == (403, "forbidden")
 
 
-def test_all_threads_that_wait_hear_the_answer(system: AuthGuard) -> None:
+def test_all_waiting_threads_get_the_decision(system: AuthGuard) -> None:
     grant = system.authorize(**writing("threads.md"))
     ident = str(grant.approval_envelope_id)
     found: list[str] = []
@@ -267,7 +267,7 @@ def test_all_threads_that_wait_hear_the_answer(system: AuthGuard) -> None:
     assert found == ["approved"] * 8
 
 
-def test_closing_an_embedded_guard_waits_for_nobody_who_waits_for_a_person() -> None:
+def test_closing_an_embedded_guard_ends_waiting_threads() -> None:
     guard = AuthGuard.embedded(policies=POLICY)
     ident = str(guard.authorize(**writing("closed.md")).approval_envelope_id)
     ended: list[Exception] = []
@@ -289,9 +289,7 @@ def test_closing_an_embedded_guard_waits_for_nobody_who_waits_for_a_person() -> 
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_wait_that_is_cancelled_leaves_the_question_as_it_was(
-    system: AuthGuard, backend: str
-) -> None:
+def test_a_cancelled_wait_does_not_change_the_question(system: AuthGuard, backend: str) -> None:
     async def use() -> None:
         async with AsyncAuthGuard(
             control_plane_url=system.control_plane_url, api_key=system.api_key
@@ -338,7 +336,7 @@ def test_a_forked_child_waits_and_acts_on_its_own_connections() -> None:
 
 
 @each_guard_kind
-def test_open_what_a_person_allowed_once_is_not_allowed_again_by_an_outage(
+def test_open_an_approved_allow_is_not_reused_in_an_outage(
     guard_kind: GuardKind,
 ) -> None:
     with AuthGuard.embedded(policies=POLICY) as system:
@@ -356,7 +354,7 @@ def test_open_what_a_person_allowed_once_is_not_allowed_again_by_an_outage(
 
 
 @each_guard_kind
-def test_open_what_was_revoked_does_not_come_back_in_an_outage(guard_kind: GuardKind) -> None:
+def test_open_a_revoked_allow_is_not_reused_in_an_outage(guard_kind: GuardKind) -> None:
     with AuthGuard.embedded(policies=POLICY) as system:
         guard = agent_of(system, guard_kind, failure_mode="open")
         guard_kind.call(guard.revoke, grant_or_id=guard_kind.call(guard.authorize, **LIST))
@@ -369,7 +367,7 @@ def test_open_what_was_revoked_does_not_come_back_in_an_outage(guard_kind: Guard
 
 
 @each_guard_kind
-def test_a_revoked_grant_is_refused_where_it_is_used(
+def test_a_revoked_grant_is_refused_by_the_pdp(
     system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
     def read(headers: Mapping[str, str]) -> httpx.Response:
@@ -388,7 +386,7 @@ def test_a_revoked_grant_is_refused_where_it_is_used(
 
 
 @each_guard_kind
-def test_a_question_is_taken_back_before_anybody_decides(
+def test_a_question_can_be_revoked_before_its_decision(
     system: AuthGuard, agent: Any, guard_kind: GuardKind
 ) -> None:
     question = writing(f"{guard_kind.name}-back.md")
@@ -405,7 +403,7 @@ def test_a_question_is_taken_back_before_anybody_decides(
 
 
 @each_guard_kind
-def test_a_receipt_is_proven_offline_and_only_as_it_was_written(guard_kind: GuardKind) -> None:
+def test_a_receipt_is_verified_offline_and_only_unchanged(guard_kind: GuardKind) -> None:
     guard = guard_kind.guard.embedded(policies=POLICY)
     grant = guard_kind.call(guard.authorize, **LIST)
     receipt = guard_kind.call(guard.receipt, receipt_id=grant.receipt_id)
@@ -434,7 +432,7 @@ def test_a_receipt_is_proven_offline_and_only_as_it_was_written(guard_kind: Guar
         guard_kind.call(receipt.verify, issuer=grant.agent)
 
 
-def test_who_knows_an_older_key_accepts_those_that_it_led_to() -> None:
+def test_a_receipt_is_verified_from_an_older_issuer_key() -> None:
     with AuthGuard.embedded(policies=POLICY) as guard:
         first = guard.authorize(**LIST)
         rotated = httpx.post(
@@ -452,7 +450,7 @@ def test_who_knows_an_older_key_accepts_those_that_it_led_to() -> None:
         changed(receipt, keys=receipt.keys[1:]).verify(str(first.issuer))
 
 
-def test_what_a_person_decided_is_on_record(system: AuthGuard, tmp_path: Path) -> None:
+def test_an_approval_is_in_the_receipt(system: AuthGuard, tmp_path: Path) -> None:
     question = writing("recorded.md")
     envelope_id = str(system.authorize(**question).approval_envelope_id)
     system.approvals.decide(envelope_id, approve=True, reason="on record")

@@ -144,13 +144,15 @@ class TestPrefixes:
             assert refused.value.setting == "command"
 
     @pytest.mark.parametrize("wrong", [{"resource": {"at": Path()}}, {"args": {"x": {1}}}])
-    def test_what_is_no_json_is_not_signed(self, subtree: Any, wrong: Any) -> None:
+    def test_values_that_are_not_json_are_not_signed(self, subtree: Any, wrong: Any) -> None:
         with pytest.raises(errors.InvalidRequest, match="plain JSON"):
             subtree.headers(command=READ, **wrong)
 
     @pytest.mark.parametrize("name", ["args", "resource"])
     @pytest.mark.parametrize("wrong", [[1], [("a", 1)], [], "ab", "", 5, {1: 2}], ids=repr)
-    def test_what_is_no_mapping_is_not_signed(self, subtree: Any, name: str, wrong: Any) -> None:
+    def test_values_that_are_no_mappings_are_not_signed(
+        self, subtree: Any, name: str, wrong: Any
+    ) -> None:
         with pytest.raises(errors.InvalidRequest, match=f"{name} must be a mapping") as refused:
             subtree.headers(command=READ, **{name: wrong})
         assert refused.value.fields == (name,)
@@ -174,7 +176,7 @@ class TestPrefixes:
 
 @each_guard_kind
 class TestOnline:
-    def test_without_an_api_key_a_child_asks_by_its_chain(
+    def test_without_an_api_key_a_child_asks_on_its_chain(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         child = family.fork(grant)
@@ -188,7 +190,7 @@ class TestOnline:
         assert payload["meta"]["lineage"]["depth"] == 1
         assert payload["aud"] == child.agent
 
-    def test_with_an_api_key_the_chain_goes_along_and_binds_all_the_same(
+    def test_with_an_api_key_the_chain_is_sent_and_still_restricts(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         assert family.system.api_key is not None
@@ -198,7 +200,7 @@ class TestOnline:
         assert (refused.decision, refused.reason) == ("deny", "resource_out_of_scope")
 
     @pytest.mark.parametrize("key", [False, True], ids=["by its chain", "by an API key"])
-    def test_more_than_was_given_is_refused_and_recorded(
+    def test_a_question_beyond_the_chain_is_denied_and_recorded(
         self, family: Family, grant: Any, guard_kind: GuardKind, *, key: bool
     ) -> None:
         variables = {"NOMOS_API_KEY": str(family.system.api_key)} if key else {}
@@ -216,7 +218,7 @@ class TestOnline:
             row = family.system.receipt(refused.receipt_id).row
             assert (row["agent"], row["root"]) == (child.agent, grant.agent)
 
-    def test_the_chain_that_covers_a_call_is_shown(
+    def test_the_chain_that_covers_a_call_is_sent(
         self, family: Family, grant: Any, subtree: Any, guard_kind: GuardKind
     ) -> None:
         listing = {"with": "filesystem:///notes", "can": "dir:list"}
@@ -227,7 +229,7 @@ class TestOnline:
         assert family.call(guard.authorize, command=LIST, resource=path("notes"))
         assert not family.call(guard.authorize, **read("diary/c.txt"))
 
-    def test_a_person_is_asked_on_a_childs_behalf(
+    def test_an_approval_is_requested_on_a_childs_behalf(
         self, family: Family, guard_kind: GuardKind
     ) -> None:
         root = family.system.authorize(command=WRITE, resource=path("")).require()
@@ -267,7 +269,7 @@ class TestOnline:
                 assert refused.value.code in ("untrusted_issuer", "audience_mismatch")
                 assert not any(link in str(refused.value) for link in child.chain)
 
-    def test_without_a_chain_and_an_api_key_nobody_is_heard(
+    def test_without_a_chain_and_an_api_key_authorize_is_refused(
         self, family: Family, guard_kind: GuardKind
     ) -> None:
         guard = guard_kind.guard(control_plane_url=family.system.control_plane_url)
@@ -276,7 +278,7 @@ class TestOnline:
         assert refused.value.code == "missing_api_key"
         family.call(guard.close)
 
-    def test_each_try_has_a_token_of_its_own_and_all_are_one_question(
+    def test_each_attempt_has_its_own_token_and_all_are_one_question(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         deny = {"decision": "deny", "reason": "policy_denied", "receiptId": "evt_1"}
@@ -291,7 +293,7 @@ class TestOnline:
         assert len({headers["idempotency-key"] for headers, _ in plane.requests}) == 1
         assert all(payload["exp"] <= time.time() + 61 for payload in payloads)
 
-    def test_a_question_that_no_token_holds_is_a_wrong_question(
+    def test_a_question_that_no_token_can_have_is_invalid(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
@@ -302,7 +304,7 @@ class TestOnline:
 
 @each_guard_kind
 class TestOffline:
-    def test_a_child_acts_with_nobody_asked(
+    def test_a_child_acts_without_the_control_plane(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant), NOMOS_CONTROL_URL="http://127.0.0.1:1")
@@ -310,7 +312,7 @@ class TestOffline:
         assert family.get("notes/deep/b.txt", headers).json()["content"].startswith("This is")
         assert family.get("notes/a.txt", headers).status_code == 403
 
-    def test_more_than_was_given_is_not_signed(
+    def test_a_call_beyond_the_chain_is_not_signed(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
@@ -326,7 +328,7 @@ class TestOffline:
             assert f"{question['command']} on filesystem" in str(wide.value)
             assert f"process: {READ} on filesystem path=notes" in str(wide.value)
 
-    def test_statements_about_arguments_hold_at_once(
+    def test_statements_about_arguments_are_checked_before_signing(
         self, family: Family, guard_kind: GuardKind
     ) -> None:
         root = family.system.authorize(command=WRITE, resource=path("")).require()
@@ -344,7 +346,7 @@ class TestOffline:
             with pytest.raises(errors.ChainError, match=r"notes/new\.txt"):
                 family.call(guard.headers, **call, args=args)
 
-    def test_a_write_works_once_and_a_question_for_people_not_at_all(
+    def test_an_offline_write_works_once_and_a_step_up_is_refused(
         self, family: Family, guard_kind: GuardKind
     ) -> None:
         root = family.system.authorize(command=WRITE, resource=path("")).require()
@@ -357,7 +359,9 @@ class TestOffline:
             assert tuple(answer.status_code for answer in answers) == statuses, answers[0].text
         assert answers[0].json()["error_code"] == "step_up_required"
 
-    def test_a_root_has_nothing_to_act_by(self, family: Family, guard_kind: GuardKind) -> None:
+    def test_a_root_cannot_sign_headers_without_a_grant(
+        self, family: Family, guard_kind: GuardKind
+    ) -> None:
         guard = guard_kind.guard(control_plane_url="http://127.0.0.1:1")
         with pytest.raises(errors.ConfigurationError, match="this guard is a root"):
             family.call(guard.headers, **read("notes/a.txt"))
@@ -375,7 +379,7 @@ class TestOffline:
 
 @each_guard_kind
 class TestForking:
-    def test_children_have_children_down_to_the_depth_allowed(
+    def test_children_can_be_forked_to_the_depth_limit(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         child = family.fork(grant, NOTES)
@@ -391,7 +395,7 @@ class TestForking:
         with pytest.raises(errors.ChainTooDeep):
             family.call(guard.fork_child, capabilities=[NOTES])
 
-    def test_the_depth_allowed_is_this_process_s_for_a_root_too(
+    def test_the_depth_limit_of_the_process_applies_to_a_root(
         self, family: Family, grant: Any, guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NOMOS_MAX_CHAIN_DEPTH", "2")
@@ -405,7 +409,7 @@ class TestForking:
         with pytest.raises(errors.ConfigurationError, match="NOMOS_MAX_CHAIN_DEPTH"):
             guard_kind.guard(control_plane_url="http://127.0.0.1:1", parent=None)
 
-    def test_a_grant_that_a_child_was_given_can_be_handed_on_too(
+    def test_a_childs_grant_can_be_delegated(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
@@ -420,7 +424,7 @@ class TestForking:
         assert family.call(below.authorize, **read("notes/deep/b.txt"))
         assert not family.call(below.authorize, **read("notes/a.txt"))
 
-    def test_many_are_forked_at_once_or_none(
+    def test_several_children_are_forked_together_or_none(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
@@ -461,7 +465,7 @@ class TestForking:
         assert many.value.setting.startswith(f"children[1].{setting}")
 
     @pytest.mark.parametrize("wrong", [{}, [NOTES], "x", {"capabilities": [NOTES], "did": DID}])
-    def test_what_describes_no_child_is_refused(
+    def test_an_invalid_description_of_a_child_is_refused(
         self, family: Family, grant: Any, guard_kind: GuardKind, wrong: Any
     ) -> None:
         guard = family.guard(family.fork(grant))
@@ -469,7 +473,7 @@ class TestForking:
             family.call(guard.fork_children, children=[wrong])
         assert refused.value.setting == "children[0]"
 
-    def test_a_root_forks_from_a_grant_and_from_nothing_else(
+    def test_a_root_can_fork_from_a_grant_only(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = guard_kind.guard(control_plane_url=family.system.control_plane_url)
@@ -483,9 +487,7 @@ class TestForking:
         assert grant.agent in str(another.value)
         family.call(guard.close)
 
-    def test_a_denied_grant_is_nothing_to_fork_from(
-        self, family: Family, guard_kind: GuardKind
-    ) -> None:
+    def test_a_denied_grant_cannot_be_forked(self, family: Family, guard_kind: GuardKind) -> None:
         denied = family.system.authorize(command=LIST, resource=path("attic"))
         with pytest.raises(errors.Denied):
             family.fork(denied)
@@ -493,7 +495,7 @@ class TestForking:
 
 @each_guard_kind
 class TestTakingBack:
-    def test_a_parent_takes_a_child_back_and_its_sibling_goes_on(
+    def test_a_parent_revokes_a_child_without_affecting_its_sibling(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         parent = family.guard(family.fork(grant))
@@ -516,7 +518,7 @@ class TestTakingBack:
         headers = family.call(guards[1].headers, **read("notes/a.txt"))
         assert family.get("notes/a.txt", headers).is_success
 
-    def test_the_root_takes_back_what_its_grandchild_holds(
+    def test_the_root_revokes_a_grandchilds_chain(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         parent = family.guard(family.fork(grant))
@@ -527,7 +529,7 @@ class TestTakingBack:
         assert family.call(guard.authorize, **read("notes/a.txt")).reason == "revoked"
         assert family.call(parent.authorize, **read("notes/a.txt"))
 
-    def test_a_child_gives_up_what_it_was_granted_and_keeps_the_rest(
+    def test_a_child_revokes_one_grant_and_keeps_the_others(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant))
@@ -537,7 +539,7 @@ class TestTakingBack:
         assert (answer.status_code, answer.json()["error_code"]) == (401, "revoked")
         assert family.call(guard.authorize, **read("notes/a.txt"))
 
-    def test_a_child_takes_nothing_from_its_sibling_or_its_parent(
+    def test_a_child_cannot_revoke_its_sibling_or_parent(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         mine, other = family.fork(grant), family.fork(grant)
@@ -550,7 +552,7 @@ class TestTakingBack:
 
 @each_guard_kind
 class TestBeingAChild:
-    def test_a_guard_tells_its_did_so_that_a_parent_can_fork_for_it(
+    def test_a_guard_has_the_did_that_a_parent_forks_for(
         self, family: Family, grant: Any, guard_kind: GuardKind, tmp_path: Path
     ) -> None:
         key = tmp_path / "agent.key"
@@ -588,7 +590,7 @@ class TestBeingAChild:
         with pytest.raises(errors.ConfigurationError, match=handed):
             guard_kind.guard.from_env(mine)
 
-    def test_a_chain_that_ended_is_refused_on_first_use(
+    def test_an_expired_chain_is_refused_on_first_use(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = family.guard(family.fork(grant, ttl_seconds=1))
@@ -598,7 +600,7 @@ class TestBeingAChild:
                 family.call(method, **read("notes/a.txt"))
             assert ended.value.code == "expired"
 
-    def test_a_chain_that_ends_while_its_guard_lives_is_used_no_more(
+    def test_a_chain_that_expires_later_is_refused(
         self, family: Family, grant: Any, guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         guard = family.guard(family.fork(grant, ttl_seconds=60))
@@ -672,7 +674,7 @@ class TestBeingAChild:
         with pytest.raises(errors.ConfigurationError, match="NOMOS_PARENT_UCAN_CHAIN"):
             guard_kind.guard.embedded(policies=POLICY)
 
-    def test_nothing_secret_is_in_what_a_childs_guard_shows(
+    def test_the_repr_of_a_childs_guard_has_no_secret(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         child = family.fork(grant)
@@ -697,7 +699,7 @@ class TestFailingOpen:
         family.guards.append(guard)
         return guard
 
-    def test_a_read_that_the_chain_covers_goes_on_by_the_chain(
+    def test_a_read_that_the_chain_covers_continues_in_an_outage(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = self.child(family, grant)
@@ -706,7 +708,7 @@ class TestFailingOpen:
         assert (bool(degraded), degraded.degraded) == (True, True)
         assert family.get("notes/a.txt", {"authorization": f"Bearer {degraded.ucan}"}).is_success
 
-    def test_what_was_taken_back_does_not_come_back_when_nobody_answers(
+    def test_a_revoked_authority_is_not_used_in_an_outage(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         deny = {"decision": "deny", "reason": "revoked", "receiptId": "evt_1"}
@@ -716,7 +718,7 @@ class TestFailingOpen:
             with pytest.raises(errors.ServerError):
                 family.call(guard.authorize, **read("notes/a.txt"))
 
-    def test_what_it_does_not_cover_never_does(
+    def test_a_call_beyond_the_chain_raises_in_an_outage(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:
         guard = self.child(family, grant)
@@ -744,7 +746,7 @@ with AuthGuard.from_env() as guard:
 
 
 @pytest.mark.parametrize("guard_kind", GUARD_KINDS[:1], ids=["sync"])
-def test_a_real_process_is_told_where_to_ask(
+def test_a_child_process_gets_the_control_planes_url(
     family: Family, grant: Any, guard_kind: GuardKind
 ) -> None:
     child = family.fork(grant)

@@ -46,7 +46,7 @@ def listed(system: AuthGuard, headers: Mapping[str, str]) -> httpx.Response:
 
 
 @pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
-def test_children_act_offline_by_the_clock_that_their_parent_learnt(
+def test_offline_children_use_their_parents_clock_offset(
     system: AuthGuard, guard_kind: GuardKind, wrong: int
 ) -> None:
     agent = agent_of(system, guard_kind)
@@ -68,7 +68,7 @@ def test_children_act_offline_by_the_clock_that_their_parent_learnt(
 
 
 @pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
-def test_a_child_that_was_told_nothing_asks_for_the_time(
+def test_a_child_without_an_offset_gets_it_from_the_control_plane(
     system: AuthGuard, guard_kind: GuardKind, wrong: int
 ) -> None:
     agent = agent_of(system, guard_kind)
@@ -84,7 +84,7 @@ def test_a_child_that_was_told_nothing_asks_for_the_time(
     guard_kind.call(agent.close)
 
 
-def test_a_chain_that_is_out_of_its_time_is_said_to_be_with_a_word_on_the_clock(
+def test_an_expired_chain_is_reported_with_the_clock_difference(
     system: AuthGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = agent_of(system, GUARD_KINDS[0])
@@ -102,7 +102,7 @@ def test_a_chain_that_is_out_of_its_time_is_said_to_be_with_a_word_on_the_clock(
     agent.close()
 
 
-def test_an_offset_that_is_none_is_named(system: AuthGuard) -> None:
+def test_an_invalid_offset_is_named(system: AuthGuard) -> None:
     agent = agent_of(system, GUARD_KINDS[0])
     grant = agent.authorize(command="/filesystem", resource=LIST["resource"])
     handed = agent.fork_child(parent_chain=grant, capabilities=HANDED)

@@ -58,7 +58,7 @@ def goes_on(guard_kind: GuardKind, guard: Any, **question: Any) -> bool:
         Reply(body={"decision": "deny", "receiptId": 7}),
     ],
 )
-def test_a_refusal_is_remembered_by_command_and_resource(
+def test_a_denial_is_remembered_by_command_and_resource(
     guard_kind: GuardKind, refusal: Reply
 ) -> None:
     with control_plane(refusal, Reply(500)) as plane:
@@ -79,7 +79,7 @@ def test_a_refusal_is_remembered_by_command_and_resource(
         Reply(403, {"error": "no", "error_code": "app_disabled"}),
     ],
 )
-def test_a_caller_who_is_refused_reads_nothing_until_there_is_an_answer(
+def test_a_rejected_caller_gets_no_reads_until_the_next_decision(
     guard_kind: GuardKind, refusal: Reply
 ) -> None:
     with control_plane(refusal, Reply(500), Reply(body=DENY), Reply(500)) as plane:
@@ -92,7 +92,7 @@ def test_a_caller_who_is_refused_reads_nothing_until_there_is_an_answer(
         guard_kind.call(guard.close)
 
 
-def test_what_was_allowed_and_then_refused_does_not_come_back(guard_kind: GuardKind) -> None:
+def test_an_allow_followed_by_a_denial_is_not_reused(guard_kind: GuardKind) -> None:
     policy = 'permit (principal, action == Action::"/github/issue/list", resource);'
     with AuthGuard.embedded(policies=policy) as system:
         guard = guard_kind.guard(
@@ -111,7 +111,7 @@ def test_what_was_allowed_and_then_refused_does_not_come_back(guard_kind: GuardK
         guard_kind.call(guard.close)
 
 
-def test_without_the_binary_a_refusal_still_stands(
+def test_a_denial_is_remembered_without_the_binary(
     guard_kind: GuardKind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with control_plane(Reply(body=DENY), Reply(500)) as plane:

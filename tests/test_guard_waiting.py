@@ -156,7 +156,7 @@ each_guard_kind = pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda 
 
 
 @each_guard_kind
-def test_the_answer_is_here_when_it_is_there_however_short_the_guards_timeout(
+def test_a_decision_is_returned_at_once_with_a_short_guard_timeout(
     guard_kind: GuardKind, plane: Plane
 ) -> None:
     guard = guard_kind.guard(control_plane_url=plane.url, timeout=0.3)
@@ -171,7 +171,7 @@ def test_the_answer_is_here_when_it_is_there_however_short_the_guards_timeout(
 
 
 @each_guard_kind
-def test_nobody_decides(guard_kind: GuardKind, plane: Plane) -> None:
+def test_waiting_without_a_decision_times_out(guard_kind: GuardKind, plane: Plane) -> None:
     guard = guard_kind.guard(control_plane_url=plane.url)
     for timeout, looks in ((0, 1), (1.2, 3)):
         plane.looks.clear()
@@ -186,7 +186,7 @@ def test_nobody_decides(guard_kind: GuardKind, plane: Plane) -> None:
 
 
 @each_guard_kind
-def test_a_busy_server_is_asked_again(guard_kind: GuardKind, plane: Plane) -> None:
+def test_a_busy_server_is_polled_again(guard_kind: GuardKind, plane: Plane) -> None:
     plane.refusals = [(503, {}), (429, {"retry-after": "1"}), (502, {})]
     plane.decided.set()
     guard = guard_kind.guard(control_plane_url=plane.url)
@@ -198,7 +198,7 @@ def test_a_busy_server_is_asked_again(guard_kind: GuardKind, plane: Plane) -> No
 
 
 @each_guard_kind
-def test_a_server_that_goes_away_meanwhile_is_asked_again_until_the_time_is_up(
+def test_an_unreachable_server_is_polled_until_the_timeout(
     guard_kind: GuardKind,
 ) -> None:
     with serving() as plane:
@@ -224,7 +224,7 @@ def test_waiting_needs_no_signing_binary(
 
 
 @each_guard_kind
-def test_a_guard_that_is_not_embedded_says_who_decides(guard_kind: GuardKind, plane: Plane) -> None:
+def test_a_guard_that_is_not_embedded_cannot_decide(guard_kind: GuardKind, plane: Plane) -> None:
     guard = guard_kind.guard(control_plane_url=plane.url)
     for call, arguments in (
         (guard.approvals.decide, {"envelope_id": ENV, "approve": True}),
@@ -288,7 +288,7 @@ def test_closing_an_async_guard_ends_the_waiting_of_other_tasks(plane: Plane, ba
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_cancelled_wait_leaves_nothing_behind(plane: Plane, backend: str) -> None:
+def test_a_cancelled_wait_leaves_no_request_open(plane: Plane, backend: str) -> None:
     async def use() -> None:
         async with AsyncAuthGuard(control_plane_url=plane.url) as guard:
             with anyio.move_on_after(0.5) as scope:
@@ -303,7 +303,7 @@ def test_a_cancelled_wait_leaves_nothing_behind(plane: Plane, backend: str) -> N
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_pause_between_looks_is_cancelled_too(plane: Plane, backend: str) -> None:
+def test_a_pause_between_polls_can_be_cancelled(plane: Plane, backend: str) -> None:
     plane.refusals = [(429, {"retry-after": "20"})]
 
     async def use() -> None:
@@ -317,7 +317,7 @@ def test_a_pause_between_looks_is_cancelled_too(plane: Plane, backend: str) -> N
     assert time.monotonic() - began < 5
 
 
-def test_many_threads_that_wait_hold_up_none_that_asks(plane: Plane) -> None:
+def test_many_waiting_threads_do_not_delay_other_requests(plane: Plane) -> None:
     found: list[str] = []
     with AuthGuard(control_plane_url=plane.url, timeout=3) as guard:
 
@@ -337,7 +337,7 @@ def test_many_threads_that_wait_hold_up_none_that_asks(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_many_who_wait_hold_up_nobody_who_asks(plane: Plane, backend: str) -> None:
+def test_many_waiting_tasks_do_not_delay_other_requests(plane: Plane, backend: str) -> None:
     """More wait than a guard has ordinary requests under way at once."""
     waiting = 30
     found: list[str] = []

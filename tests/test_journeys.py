@@ -76,7 +76,7 @@ def joined(guard: AuthGuard, guard_kind: GuardKind, **settings: Any) -> Any:
 
 
 @pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
-def test_five_lines_with_nothing_started_by_the_user(guard_kind: GuardKind) -> None:
+def test_an_embedded_guard_works_in_five_lines(guard_kind: GuardKind) -> None:
     guard = guard_kind.guard.embedded(policies=POLICY)
     grant = guard_kind.call(
         guard.authorize,
@@ -144,7 +144,9 @@ def test_a_file_is_written_once_and_read_as_often_as_wanted(
 
 
 @pytest.mark.parametrize("guard_kind", GUARD_KINDS, ids=lambda kind: kind.name)
-def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, guard_kind: GuardKind) -> None:
+def test_headers_are_signed_for_the_grants_calls_only(
+    guard: AuthGuard, guard_kind: GuardKind
+) -> None:
     agent = joined(guard, guard_kind)
     grant = guard_kind.call(
         agent.authorize, command=LIST, resource=repo("app"), args={"state": "open"}
@@ -190,7 +192,7 @@ def test_headers_are_for_what_the_grant_is_for(guard: AuthGuard, guard_kind: Gua
         ({"args": {"body": "x" * 20_000}}, errors.InvalidRequest, "args"),
     ],
 )
-def test_a_wrong_question_is_answered_with_where_and_why(
+def test_an_invalid_question_names_its_fields_and_faults(
     guard: AuthGuard,
     guard_kind: GuardKind,
     question: dict[str, Any],
@@ -203,14 +205,14 @@ def test_a_wrong_question_is_answered_with_where_and_why(
     guard_kind.call(agent.close)
 
 
-def test_a_misspelt_command_is_a_mistake_that_names_the_nearest_ones(guard: AuthGuard) -> None:
+def test_a_misspelt_command_has_suggestions(guard: AuthGuard) -> None:
     with pytest.raises(errors.InvalidRequest, match=LIST) as wrong:
         guard.authorize(command="/github/issues/list", resource=repo("app"))
     assert wrong.value.fields == ("command",)
 
 
 @pytest.mark.parametrize("key", [None, "nomos_app_wrong", "cb_live_wrong"])
-def test_a_wrong_or_missing_api_key_is_told_apart_from_a_deny(
+def test_a_wrong_or_missing_api_key_is_an_error_and_no_deny(
     guard: AuthGuard, key: str | None
 ) -> None:
     with (
@@ -227,7 +229,7 @@ def test_a_wrong_or_missing_api_key_is_told_apart_from_a_deny(
     assert "`Authorization" not in message
 
 
-def test_the_pdps_url_in_place_of_the_control_planes_is_said_to_be_that(guard: AuthGuard) -> None:
+def test_the_pdps_url_in_place_of_the_control_planes_is_reported(guard: AuthGuard) -> None:
     assert guard.pdp_url is not None
     key = guard.api_key
     with (
@@ -296,7 +298,7 @@ def test_many_calls_fifty_at_a_time(guard: AuthGuard, backend: str) -> None:
     assert right == [True] * CALLS
 
 
-def test_one_async_guard_serves_loops_one_after_another_and_at_once(guard: AuthGuard) -> None:
+def test_one_async_guard_serves_sequential_and_concurrent_loops(guard: AuthGuard) -> None:
     agent: AsyncAuthGuard = joined(guard, GUARD_KINDS[1])
     right: list[bool] = []
 
@@ -383,7 +385,7 @@ def test_a_parent_and_three_forked_children_ask_at_the_same_time() -> None:
     assert done.stdout == f"{FORKED_CALLS} [0, 0, 0] True\n", done.stderr[-2000:]
 
 
-def test_the_binary_dies_again_and_again_during_many_calls() -> None:
+def test_many_calls_succeed_while_the_binary_is_killed_repeatedly() -> None:
     """Server and guard share the binary here, so both sides of a call meet its death."""
     program = """
         import os, signal, threading
@@ -523,7 +525,7 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert refused.value.setting == "data"
 
 
-def test_a_server_that_fails_in_its_thread_says_why(tmp_path: Path) -> None:
+def test_a_failure_of_the_servers_thread_is_reported(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir(mode=0o700)
     with AuthGuard.embedded(policies=POLICY, data=tmp_path) as guard:
@@ -543,7 +545,7 @@ def test_swarm_variables_stop_an_embedded_guard_too(monkeypatch: pytest.MonkeyPa
         AuthGuard.embedded(policies=POLICY)
 
 
-def test_a_killed_process_leaves_what_it_answered(tmp_path: Path) -> None:
+def test_receipts_survive_a_killed_process(tmp_path: Path) -> None:
     """The receipt of an allow is on disk before the allow is answered."""
     program = f"""
         from nomos import AuthGuard
@@ -569,7 +571,7 @@ def test_a_killed_process_leaves_what_it_answered(tmp_path: Path) -> None:
     assert rows == [(receipt,)]
 
 
-def test_the_receipts_say_what_was_asked(guard: AuthGuard) -> None:
+def test_the_delegation_has_receipt_purpose_and_resource(guard: AuthGuard) -> None:
     grant = guard.authorize(command=LIST, resource=repo("app"), purpose="triage")
     payload = decode_unverified(grant.chain[0])
     assert payload["meta"]["receipt_id"] == grant.receipt_id

@@ -49,7 +49,7 @@ def test_the_binary_can_be_given_the_deepest_chain_and_no_deeper() -> None:
     assert (depth["default"], depth["maximum"]) == (MAX_CHAIN_DEPTH, _limits.MAX_LINKS)
 
 
-def test_what_may_be_sent_can_arrive() -> None:
+def test_limits_of_senders_are_within_those_of_receivers() -> None:
     """A token fits a head, a variable and a line to the binary, with room for the rest."""
     assert PdpLimits().token == _limits.MAX_TOKEN
     assert min(_limits.MAX_HEAD, MAX_VALUE) >= _limits.MAX_TOKEN + 16 * _limits.KIB
@@ -60,5 +60,5 @@ def test_what_may_be_sent_can_arrive() -> None:
     assert _limits.MAX_REQUEST_NESTING < _limits.MAX_NESTING
 
 
-def test_a_key_is_accepted_until_the_last_token_that_it_signed_has_ended() -> None:
+def test_a_key_is_accepted_until_its_last_token_expires() -> None:
     assert RETIRING_SECONDS == MAX_TTL_SECONDS + 60

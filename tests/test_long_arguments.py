@@ -32,7 +32,7 @@ def put(guard: AuthGuard | AsyncAuthGuard, note: dict[str, str], headers: dict[s
     return reply.status_code
 
 
-def test_a_mebibyte_is_bound_and_written_and_nothing_else_is(guard: AuthGuard) -> None:
+def test_a_mebibyte_is_bound_by_digest_and_written(guard: AuthGuard) -> None:
     note = {"path": "long.md", "content": TEXT}
     resource = {"provider": "filesystem", "path": note["path"]}
     grant = guard.authorize(command=WRITE, resource=resource, args={"content": TEXT})
@@ -48,7 +48,7 @@ def test_a_mebibyte_is_bound_and_written_and_nothing_else_is(guard: AuthGuard) -
     assert reply.json()["sha256"] == hashlib.sha256(TEXT.encode()).hexdigest()
 
 
-def test_the_async_guard_does_the_same(guard: AuthGuard) -> None:
+def test_the_async_guard_binds_and_writes_a_mebibyte(guard: AuthGuard) -> None:
     async def write() -> int:
         async with AsyncAuthGuard(
             control_plane_url=guard.control_plane_url,
@@ -75,7 +75,7 @@ def test_a_text_that_is_not_bound_by_digest_is_refused_with_its_name(guard: Auth
         )
 
 
-def test_a_client_of_its_own_learns_how_to_send_it(guard: AuthGuard) -> None:
+def test_another_client_gets_advice_how_to_send_it(guard: AuthGuard) -> None:
     body = {
         "command": WRITE,
         "resource": {"provider": "filesystem", "path": "f"},

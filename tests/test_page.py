@@ -85,14 +85,14 @@ def system(upstream: GitHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuthGu
         yield running
 
 
-def test_five_lines(system: AuthGuard) -> None:
+def test_the_five_lines_run(system: AuthGuard) -> None:
     scope = run(snippet("five lines"))
     assert scope["grant"].decision == "allow"
     assert scope["grant"].ucan.count(".") == 2
     scope["guard"].close()
 
 
-def test_langgraph(system: AuthGuard, upstream: GitHub) -> None:
+def test_the_langgraph_example_runs(system: AuthGuard, upstream: GitHub) -> None:
     from langgraph.graph import END, START
 
     scope = run(snippet("langgraph"))
@@ -111,13 +111,13 @@ def test_langgraph(system: AuthGuard, upstream: GitHub) -> None:
     scope["guard"].close()
 
 
-def test_async(system: AuthGuard) -> None:
+def test_the_async_example_runs(system: AuthGuard) -> None:
     source = snippet("async").replace("{...}", repr(RESOURCE))
     source += "await guard.close()\n"
     assert run(source)["grant"].decision == "allow"
 
 
-def test_fail_open(system: AuthGuard) -> None:
+def test_the_fail_open_example_runs(system: AuthGuard) -> None:
     scope = run(snippet("fail-open"), AuthGuard=AuthGuard)
     guard = scope["guard"]
     assert guard.authorize(command="/github/issue/list", resource=RESOURCE).degraded is False
@@ -128,7 +128,7 @@ def test_fail_open(system: AuthGuard) -> None:
     ("answer", "decision", "reason"),
     [("approve", "allow", None), ("deny", "deny", "approval_denied")],
 )
-def test_step_up(
+def test_the_step_up_example_runs(
     system: AuthGuard, tmp_path: Path, answer: str, decision: str, reason: str | None
 ) -> None:
     """The person who is notified is another process, with an operator's key in a file."""
@@ -162,7 +162,7 @@ def test_step_up(
         assert decode_unverified(grant.chain[0])["meta"]["approval"]["id"] == seen["asked"]["id"]
 
 
-def test_swarm(system: AuthGuard, upstream: GitHub, tmp_path: Path) -> None:
+def test_the_swarm_example_runs(system: AuthGuard, upstream: GitHub, tmp_path: Path) -> None:
     """The snippet runs in a process with a real chain; the process that it makes reads."""
     key = tmp_path / "child-key"
     made = subprocess.run(

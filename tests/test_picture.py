@@ -40,11 +40,11 @@ def test_the_page_draws_what_the_code_imports(tool: Any) -> None:
     ],
     ids=["fits", "upward", "unknown", "in a circle"],
 )
-def test_a_difference_is_found(tool: Any, changes: dict[str, set[str]], said: list[str]) -> None:
+def test_a_difference_is_detected(tool: Any, changes: dict[str, set[str]], said: list[str]) -> None:
     assert list(tool.differences(ROWS, FITTING | changes)) == said
 
 
-def test_a_part_that_is_gone_or_stands_twice_is_found(tool: Any) -> None:
+def test_a_missing_or_repeated_part_is_detected(tool: Any) -> None:
     rows = [*ROWS, ("third", ["cli", "gone"])]
     said = list(tool.differences(rows, FITTING))
     assert "gone is not in the code" in said

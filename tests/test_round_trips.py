@@ -38,7 +38,7 @@ def tool() -> Any:
     return module
 
 
-def test_no_operation_asks_the_binary_more_often_than_it_has_to() -> None:
+def test_each_operation_sends_the_listed_requests_to_the_binary() -> None:
     made: dict[str, Counter[str]] = tool().count()
 
     assert made == MADE

@@ -92,14 +92,14 @@ def test_every_public_value_is_sealed_or_named_here() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_none_is_made_directly(kind: Any) -> None:
+def test_no_sealed_value_can_be_constructed(kind: Any) -> None:
     for arguments in ({}, FORGED):
         with pytest.raises(TypeError, match=f"a {kind.__name__} is proof of a check.*comes from"):
             kind(**arguments)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pydantic_builds_none_in_any_place(kind: Any) -> None:
+def test_pydantic_refuses_sealed_values_everywhere(kind: Any) -> None:
     class Mine(kind):  # type: ignore[misc]
         extra: str = ""
 
@@ -134,7 +134,7 @@ def _takes(kind: Any) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_none_is_pickled_unpickled_copied_into_another_or_taken_apart(
+def test_sealed_values_cannot_be_pickled_forged_or_taken_apart(
     kind: type[SealedRecord],
 ) -> None:
     one = sample(kind)
@@ -170,11 +170,11 @@ def forged_pickle(kind: type, protocol: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_that_is_not_complete_is_shown_all_the_same(kind: type) -> None:
+def test_an_incomplete_sealed_value_has_a_repr(kind: type) -> None:
     assert repr(object.__new__(kind)).startswith(kind.__name__)
 
 
-def test_a_graph_s_state_says_what_to_store_instead_of_a_grant() -> None:
+def test_storing_a_grant_in_a_graphs_state_has_advice() -> None:
     grant = sample(Grant)
     # Its serializer drops the reason that an object gives, so that comes as a warning.
     with (

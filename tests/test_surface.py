@@ -30,7 +30,7 @@ from nomos.errors import NomosError
 from nomos.models import DenyReason, GrantBase, Secret, VerificationCode, chain_of
 
 
-def test_all_names_what_is_there() -> None:
+def test_all_lists_exactly_the_public_names() -> None:
     public = {
         name
         for name, value in vars(nomos).items()
@@ -79,7 +79,9 @@ TWINS = [
 
 
 @pytest.mark.parametrize(("sync", "twin"), TWINS)
-def test_twins_have_the_same_methods_with_the_same_parameters(sync: type, twin: type) -> None:
+def test_sync_and_async_classes_have_the_same_methods_and_parameters(
+    sync: type, twin: type
+) -> None:
     mine, theirs = public_methods(sync), public_methods(twin)
     assert mine.keys() == theirs.keys()
     assert attributes(sync) == attributes(twin)
@@ -88,7 +90,7 @@ def test_twins_have_the_same_methods_with_the_same_parameters(sync: type, twin: 
         assert parameters(mine[name]) == parameters(theirs[name]), name
 
 
-def test_twins_differ_in_being_awaited_and_in_nothing_else() -> None:
+def test_sync_and_async_classes_differ_only_in_awaiting() -> None:
     awaited = {
         name
         for _, kind in TWINS

@@ -264,12 +264,12 @@ def test_a_child_that_cannot_be_started_shows_no_token(monkeypatch: pytest.Monke
     assert leaks(failed.value, KEY, TOKEN) == []
 
 
-def test_what_only_a_constructor_that_raised_has_seen_is_shown_all_the_same() -> None:
+def test_an_object_whose_constructor_raised_has_a_repr() -> None:
     for kind in (AuthGuard, AsyncAuthGuard, Verifier, AsyncVerifier):
         assert repr(object.__new__(kind)) == f"{kind.__name__}()"
 
 
-def test_a_user_s_own_errors_and_frames_are_left_as_they_are() -> None:
+def test_a_users_own_errors_and_frames_are_unchanged() -> None:
     def callback(problem: Exception) -> None:
         raise problem
 

@@ -103,7 +103,7 @@ USES: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_whatever_reads_the_result_raises_and_says_to_await_it(
+def test_every_use_as_a_value_raises_with_advice_to_await(
     use: Callable[[Any], object],
 ) -> None:
     call = Door().open()
@@ -126,7 +126,7 @@ def test_entering_it_as_a_context_raises() -> None:
     asyncio.run(main())
 
 
-def test_tools_that_look_for_protocols_get_a_no_and_the_result_is_still_hidden() -> None:
+def test_probing_for_protocols_raises_an_attribute_error() -> None:
     call: Any = guard().authorize(**QUESTION)
     assert not hasattr(call, "model_dump")
     assert not hasattr(call, "_repr_html_")
@@ -214,7 +214,7 @@ def test_a_subclass_that_overrides_a_method_is_guarded_too() -> None:
         asyncio.run(own.verify("x.y.z", **QUESTION))
 
 
-def test_what_a_route_calls_by_hand_is_guarded() -> None:
+def test_calls_made_by_hand_in_a_route_are_guarded() -> None:
     from starlette.requests import Request
 
     from nomos.integrations.fastapi import json_body, requires
@@ -230,7 +230,7 @@ def test_what_a_route_calls_by_hand_is_guarded() -> None:
         call.close()
 
 
-def test_what_is_dropped_is_logged_once_with_its_place(
+def test_a_dropped_call_is_logged_once_with_its_place(
     dropped: Callable[[], list[str]], recwarn: pytest.WarningsRecorder
 ) -> None:
     forgetful: Any = guard()
@@ -243,7 +243,7 @@ def test_what_is_dropped_is_logged_once_with_its_place(
     assert [each for each in recwarn if each.category is RuntimeWarning] == []
 
 
-def test_what_is_awaited_closed_or_cancelled_is_not_logged(
+def test_an_awaited_closed_or_cancelled_call_is_not_logged(
     dropped: Callable[[], list[str]],
 ) -> None:
     async def main() -> None:
@@ -258,7 +258,7 @@ def test_what_is_awaited_closed_or_cancelled_is_not_logged(
     assert dropped() == []
 
 
-def test_a_script_that_ends_says_what_it_forgot() -> None:
+def test_calls_not_awaited_at_exit_are_logged() -> None:
     program = (
         "import nomos\n"
         "g = nomos.AsyncAuthGuard(control_plane_url='http://127.0.0.1:1', api_key='k')\n"
@@ -271,7 +271,7 @@ def test_a_script_that_ends_says_what_it_forgot() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_it_is_a_coroutine_for_everything_that_takes_one() -> None:
+def test_an_unawaited_call_has_the_interface_of_a_coroutine() -> None:
     call: Any = Door().open()
     assert (call.__name__, call.__qualname__) == ("open", "Door.open")
     assert isinstance(call, collections.abc.Coroutine)
@@ -326,7 +326,7 @@ def test_anyio_and_trio_run_it(backend: str) -> None:
     assert anyio.run(Door().open, backend=backend) == "allow"
 
 
-def test_trio_runs_it_and_says_what_a_coroutine_is_there() -> None:
+def test_trio_runs_it_and_explains_how_to_pass_it() -> None:
     assert trio.run(Door().open) == "allow"
 
     async def main() -> None:
@@ -388,7 +388,7 @@ def test_mocks_of_the_guards_are_awaited() -> None:
         assert asyncio.run(main()) == DID
 
 
-def test_the_wrong_kind_of_with_says_which_is_right() -> None:
+def test_the_wrong_kind_of_with_raises_with_the_right_one() -> None:
     asynchronous: Any
     for asynchronous in (guard(), verifier()):
         with (
@@ -426,6 +426,6 @@ def test_names_of_results_are_known_for_every_guarded_method() -> None:
             call.close()
 
 
-def test_one_that_is_not_complete_is_no_endless_lookup() -> None:
+def test_an_incomplete_object_raises_without_recursion() -> None:
     with pytest.raises(AttributeError):
         object.__new__(Unawaited).anything  # noqa: B018 - what is tested

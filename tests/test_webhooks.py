@@ -60,7 +60,7 @@ def test_a_genuine_message_is_read() -> None:
     assert "naïve" not in repr(event)
 
 
-def test_what_the_control_plane_signs_is_what_is_described() -> None:
+def test_a_signature_has_the_documented_form() -> None:
     assert webhooks.sign(Secret(SECRET), BODY, NOW) == f"t={NOW},v1={mac()}"
 
 
@@ -78,7 +78,7 @@ def test_while_a_secret_is_replaced_one_signature_of_several_is_enough() -> None
     assert webhooks.verify(headers(f"t={NOW},v1={mac()},v2=x"), BODY, SECRET, now=NOW)
 
 
-def test_without_a_signature_nothing_is_believed() -> None:
+def test_a_message_without_a_signature_is_refused() -> None:
     assert refusal({}).reason == "missing"
     assert refusal({"content-type": "application/json"}).reason == "missing"
 
@@ -102,7 +102,7 @@ def test_without_a_signature_nothing_is_believed() -> None:
         f"t={NOW},v1={'0' * 64}," + "x=" + "y" * 1024,
     ],
 )
-def test_a_header_that_is_none_is_malformed(value: str) -> None:
+def test_an_invalid_header_is_malformed(value: str) -> None:
     assert refusal(headers(value)).reason == "malformed"
 
 
@@ -135,11 +135,11 @@ def test_headers_come_as_any_framework_has_them(form: Callable[[str], Any]) -> N
         lambda value: httpx.Headers([("nomos-signature", value), ("nomos-signature", value)]),
     ],
 )
-def test_a_header_that_is_there_twice_is_refused_in_every_form(twice: Callable[[str], Any]) -> None:
+def test_a_repeated_header_is_refused_in_every_form(twice: Callable[[str], Any]) -> None:
     assert refusal(twice(headers()["Nomos-Signature"])).reason == "malformed"
 
 
-def test_no_headers_are_a_refusal_and_no_mapping_a_mistake_of_ours() -> None:
+def test_missing_headers_are_a_refusal_and_other_types_a_configuration_error() -> None:
     nothings: list[Any] = [[], {}, [("Host", "x")], {"Nomos-Signature": []}]
     for nothing in nothings:
         assert refusal(nothing).reason == "missing"
@@ -151,7 +151,7 @@ def test_no_headers_are_a_refusal_and_no_mapping_a_mistake_of_ours() -> None:
         assert error.value.setting == "headers"
 
 
-def test_two_headers_are_one_too_many() -> None:
+def test_two_signature_headers_are_refused() -> None:
     message = Message()
     message["Nomos-Signature"] = headers()["Nomos-Signature"]
     message["nomos-signature"] = headers()["Nomos-Signature"]
@@ -205,11 +205,11 @@ def test_the_tolerance_is_inclusive_and_may_be_chosen() -> None:
     assert webhooks.verify(headers(), BODY, SECRET, 5000, now=NOW + 4999)
 
 
-def test_a_forger_learns_nothing_about_clocks() -> None:
+def test_a_forgery_gets_no_message_about_clocks() -> None:
     assert refusal(headers(f"t=1,v1={mac()}")).reason == "forged"
 
 
-def test_now_is_this_machines_clock() -> None:
+def test_the_default_time_is_this_machines_clock() -> None:
     assert refusal(headers(), now=None).reason in ("too_old", "from_the_future")
 
 
@@ -230,23 +230,23 @@ def test_a_signed_body_that_is_no_message_is_malformed(body: bytes) -> None:
     assert refusal(headers(f"t={NOW},v1={mac(body)}"), body=body).reason == "malformed"
 
 
-def test_a_body_is_not_read_without_end() -> None:
+def test_an_oversized_body_is_refused() -> None:
     assert refusal(headers(), body=b"x" * (1024 * 1024 + 1)).reason == "malformed"
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 5000, Secret(""), b""])
-def test_a_secret_that_anybody_could_guess_is_refused(secret: Any) -> None:
+def test_a_weak_secret_is_refused(secret: Any) -> None:
     with pytest.raises(ConfigurationError, match="openssl rand -hex 32") as refused:
         webhooks.verify(headers(), BODY, secret, now=NOW)
     assert refused.value.setting == "secret"
 
 
 @pytest.mark.parametrize("tolerance", [-1, float("nan"), float("inf")])
-def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
+def test_an_invalid_tolerance_is_refused(tolerance: float) -> None:
     with pytest.raises(ConfigurationError, match="tolerance"):
         webhooks.verify(headers(), BODY, SECRET, tolerance, now=NOW)
 
 
-def test_a_body_that_was_decoded_is_the_callers_mistake() -> None:
+def test_a_decoded_body_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="must be bytes, not str"):
         webhooks.verify(headers(), BODY.decode(), SECRET)  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ def test_every_attack_is_refused_by_a_verifier(path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_the_async_verifier_answers_as_the_other_does(backend: str) -> None:
+def test_the_async_verifier_gives_the_same_answers(backend: str) -> None:
     """One attack of each kind, for every call begins a new loop."""
     asked = [ask for path in ATTACKS for ask, _ in list(rows(path))[:12]]
     sync, verifier_kind = SYNC, VerifierKind(backend)
@@ -122,7 +122,7 @@ def measured() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("measured")
-def test_what_is_too_long_is_not_taken_apart() -> None:
+def test_an_overlong_token_is_not_split() -> None:
     with pytest.raises(InvalidResponse):
         decode_unverified(DOTS)
     with pytest.raises(InvalidResponse):
@@ -133,13 +133,13 @@ def test_what_is_too_long_is_not_taken_apart() -> None:
 
 
 @pytest.mark.usefixtures("measured")
-def test_nor_is_it_for_its_receipt(tmp_path: Path) -> None:
+def test_an_overlong_token_is_not_split_for_its_receipt(tmp_path: Path) -> None:
     denied = SYNC.denied(DOTS, receipt_key=key_file(tmp_path))
     assert denied.receipt_jwt is not None
     assert verify_receipt(denied.receipt_jwt, issuers=[SERVICE.did]).invocation is None
 
 
-def test_there_are_many_and_of_most_codes() -> None:
+def test_there_are_more_than_1000_attacks_of_most_codes() -> None:
     codes = Counter(row.get("refused", {}).get("code") for path in ATTACKS for _, row in rows(path))
     assert sum(codes.values()) > 1000
     assert len(codes) > 10

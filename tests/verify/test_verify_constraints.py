@@ -29,7 +29,7 @@ async def asked(
 @pytest.mark.parametrize(
     ("args", "told", "found"), [({"n": 11}, "n is 11", "11"), ({}, "the token signs none", None)]
 )
-async def test_a_constraint_that_refuses_is_said_in_words(
+async def test_a_failed_constraint_is_described_in_words(
     kind: type[Verifier], args: dict[str, Any], told: str, found: str | None
 ) -> None:
     token = use([HELD, child(HELD)], args={"resource": RESOURCE, **args})
@@ -51,7 +51,7 @@ ALL = use([*LINKS], args={"resource": RESOURCE, "n": 1, "state": "open"})
 
 
 @KINDS
-async def test_a_service_may_demand_that_every_argument_is_signed(kind: type[Verifier]) -> None:
+async def test_a_service_may_require_that_every_argument_is_signed(kind: type[Verifier]) -> None:
     call = {**READ, "args": {"n": 1, "state": "open"}}
     for token in (OPEN, PART, ALL):
         assert (await asked(kind, token, call)).depth == 2
@@ -79,7 +79,7 @@ async def test_a_token_that_leaves_an_argument_open_is_not_used_up() -> None:
 
 
 @KINDS
-async def test_bound_is_yes_or_no(kind: type[Verifier]) -> None:
+async def test_require_signed_args_is_a_boolean(kind: type[Verifier]) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         await asked(kind, ALL, {**READ, "require_signed_args": ("n",)})
     assert wrong.value.setting == "require_signed_args"

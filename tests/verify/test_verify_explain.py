@@ -28,7 +28,7 @@ from nomos._core.token_report import SHOWN, Called, dated, plain, render_token
 from nomos._core.unverified import read
 
 
-def test_why_tells_the_chain_hop_by_hop(verifier_kind: VerifierKind) -> None:
+def test_explain_describes_the_chain_hop_by_hop(verifier_kind: VerifierKind) -> None:
     first = root(
         meta={**HERE, "resource_constraint": {"provider": "github", "owner": "acme"}},
         pol=[["==", ".args.state", "open"]],
@@ -64,7 +64,7 @@ The token is valid for this call."""
     )
 
 
-def test_why_tells_what_is_wrong_and_what_would_help(verifier_kind: VerifierKind) -> None:
+def test_explain_describes_the_fault_and_the_fix(verifier_kind: VerifierKind) -> None:
     text = verifier_kind.explain(use([*LINKS], aud=UNRELATED.did))
     assert f"{UNRELATED.did} (another service)" in text
     sentence = (
@@ -81,7 +81,7 @@ def test_why_tells_what_is_wrong_and_what_would_help(verifier_kind: VerifierKind
     ]
 
 
-def test_why_needs_no_call_and_uses_nothing_up(verifier_kind: VerifierKind) -> None:
+def test_explain_needs_no_call_and_claims_no_nonce(verifier_kind: VerifierKind) -> None:
     store = replay()
     assert "The token is valid; no call was checked." in verifier_kind.explain(
         TO_WRITE, {}, replay=store
@@ -91,7 +91,7 @@ def test_why_needs_no_call_and_uses_nothing_up(verifier_kind: VerifierKind) -> N
     assert "valid for this call" in verifier_kind.explain(TO_WRITE, WRITE)
 
 
-def test_why_of_a_delegation_tells_what_it_hands_on(verifier_kind: VerifierKind) -> None:
+def test_explain_describes_a_single_delegation(verifier_kind: VerifierKind) -> None:
     text = verifier_kind.explain(LINKS[1])
     assert f"a delegation, and no call: {cid(LINKS[1])}" in text
     assert f"to     {RESEARCHER.did}" in text
@@ -111,7 +111,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("link", HOSTILE)
-def test_why_shows_nothing_that_a_reader_could_miss(verifier_kind: VerifierKind, link: str) -> None:
+def test_explain_escapes_invisible_characters(verifier_kind: VerifierKind, link: str) -> None:
     for token in (link, use([link, *LINKS]), use([link], args=[], cmd=8, iat="x")):
         text = verifier_kind.explain(token)
         assert text.isprintable() or re.fullmatch(r"[^\x00-\x09\x0b-\x1f\x7f\u200b\u202e]*", text)
@@ -119,7 +119,7 @@ def test_why_shows_nothing_that_a_reader_could_miss(verifier_kind: VerifierKind,
         assert max(map(len, text.splitlines())) < 3 * SHOWN
 
 
-def test_why_of_many_statements_and_many_links_stays_short(verifier_kind: VerifierKind) -> None:
+def test_explain_of_many_statements_and_links_is_bounded(verifier_kind: VerifierKind) -> None:
     assert "and 10 more statements" in verifier_kind.explain(HOSTILE[4])
     many = use([*LINKS] * 30)
     text = verifier_kind.explain(many)
@@ -127,18 +127,18 @@ def test_why_of_many_statements_and_many_links_stays_short(verifier_kind: Verifi
     assert text.startswith("a chain of 60 delegations, which is too long to be read\n")
 
 
-def test_why_of_what_cannot_be_read(verifier_kind: VerifierKind) -> None:
+def test_explain_describes_text_that_is_no_token(verifier_kind: VerifierKind) -> None:
     deep = f"{b64(b'{}')}.{b64(b'[' * 40_000)}.x"
     for token in ("", "a.b.c", "x" * 70_000, None, b"x", "é", deep, f"x.{b64(b'[]')}.x"):
         assert verifier_kind.explain(token).startswith("The token cannot be read.\n")
 
 
-def test_what_is_no_json_has_no_text(verifier_kind: VerifierKind) -> None:
+def test_values_that_are_not_json_are_shown_as_such(verifier_kind: VerifierKind) -> None:
     text = verifier_kind.explain(TOKEN, {**READ, "args": {"n": b""}})
     assert "(not JSON)" in text
 
 
-def test_plain_text_is_cut_and_spelled_out() -> None:
+def test_plain_text_is_shortened_and_escaped() -> None:
     assert plain("a\nb\u202e") == "a\\u000ab\\u202e"
     assert plain("x" * 300) == "x" * SHOWN + "…"
 
@@ -159,7 +159,7 @@ def test_times_that_were_compared_have_their_dates(verifier_kind: VerifierKind) 
     assert (dated("cmd", "5"), dated("exp", None)) == ("5", None)
 
 
-def test_no_more_is_said_of_a_chain_than_was_looked_at() -> None:
+def test_explain_states_only_what_was_checked_of_a_chain() -> None:
     claims = read(LINKS[0], 1)
     known: dict[str, Any] = {"audience": PLANNER.did, "trusted": [ISSUER.did], "now": 1_700_000_000}
     call: Called = ("/github/issue/list", RESOURCE, {})

@@ -25,13 +25,13 @@ def test_every_reason_has_a_fix_and_nothing_else_has() -> None:
 
 
 @pytest.mark.parametrize("sentence", [*FIXES.values(), *BY_FIELD.values(), *BY_PART.values()])
-def test_a_fix_is_the_rest_of_a_sentence(sentence: str) -> None:
+def test_a_fix_completes_a_sentence(sentence: str) -> None:
     assert 10 < len(sentence) < 180
     assert sentence[0].islower()
     assert not sentence.endswith(".")
 
 
-def test_the_field_says_more_than_the_code() -> None:
+def test_the_fix_depends_on_the_field_too() -> None:
     code = "chain_attenuation_violation"
     assert len({remedy(code), remedy(code, "cmd"), remedy(code, "exp"), remedy(code, "nbf")}) == 4
     assert remedy(code, "cmd of something") == remedy(code) == remedy(code, None)
@@ -41,7 +41,7 @@ def test_the_field_says_more_than_the_code() -> None:
     assert remedy("somebody else's") is None
 
 
-def test_only_a_call_that_ended_can_be_signed_again(verifier_kind: VerifierKind) -> None:
+def test_only_an_expired_call_has_the_fix_to_sign_again(verifier_kind: VerifierKind) -> None:
     first = root(exp=NOW - 1)
     again = "sign a fresh call with `grant.headers()`"
     for token, hop, fixed in (
@@ -58,7 +58,7 @@ def test_only_a_call_that_ended_can_be_signed_again(verifier_kind: VerifierKind)
     ("link", "code"),
     [(LINKS[1], "untrusted_issuer"), (child(LINKS[0], sub=ISSUER.did, prf=...), "chain_invalid")],
 )
-def test_a_chain_without_its_beginning_is_said_to_be_one(
+def test_a_chain_without_its_root_has_its_own_message(
     verifier_kind: VerifierKind, link: str, code: str
 ) -> None:
     denied = verifier_kind.denied(use([link]))
@@ -66,7 +66,7 @@ def test_a_chain_without_its_beginning_is_said_to_be_one(
     assert str(denied) == ("earlier links are missing (hop 0): send the whole chain, root first")
 
 
-def test_a_root_is_no_orphan() -> None:
+def test_a_root_is_not_reported_as_incomplete() -> None:
     assert not is_orphan({"iss": "a"})
     assert not is_orphan({"iss": "a", "sub": "a", "prf": ["x"]})
     assert not is_orphan({"iss": "a", "prf": ["x"], "meta": {"lineage": {}}})
@@ -96,7 +96,7 @@ def test_a_root_is_no_orphan() -> None:
         (f"{TOKEN[:9]} {TOKEN[9:]}", "it has line breaks or spaces in it: "),
     ],
 )
-def test_what_was_taken_for_a_token_is_named(
+def test_text_sent_in_place_of_a_token_is_recognized(
     verifier_kind: VerifierKind, token: object, said: str
 ) -> None:
     denied = verifier_kind.denied(token)
@@ -105,7 +105,7 @@ def test_what_was_taken_for_a_token_is_named(
     assert TOKEN[:40] not in str(denied)
 
 
-def test_a_refusal_says_what_where_and_what_would_help() -> None:
+def test_the_text_of_a_refusal_has_fault_hop_and_fix() -> None:
     assert str(Denied("it ended", code="expired")) == "it ended"
     assert str(Denied("it ended", code="expired", hop=0)) == "it ended (hop 0)"
     assert str(Denied("it ended", code="expired", fix="ask again")) == "it ended: ask again"
@@ -140,5 +140,5 @@ def test_ids_are_those_that_the_control_plane_revokes() -> None:
     assert MAX_IDS > 32 * 2 + 64
 
 
-def test_no_approval_is_no_trouble() -> None:
+def test_a_token_without_an_approval_passes_the_approval_rule() -> None:
     assert check_approval({}, {}, "here") is None

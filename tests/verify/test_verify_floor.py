@@ -97,7 +97,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollback]:
         past.plane.close()
 
 
-def test_a_restarted_verifier_refuses_it(past: Rollback) -> None:
+def test_a_restarted_verifier_refuses_an_older_feed(past: Rollback) -> None:
     with SqlReplayStore(past.used) as store:
         for _ in range(2):
             with pytest.raises(InvalidResponse, match="rolled back: it ends at row 0, and row 1"):
@@ -107,7 +107,7 @@ def test_a_restarted_verifier_refuses_it(past: Rollback) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_one_that_is_awaited_refuses_it_too(past: Rollback, backend: str) -> None:
+def test_a_restarted_async_verifier_refuses_an_older_feed(past: Rollback, backend: str) -> None:
     async def refused() -> str:
         with SqlReplayStore(past.used) as store:
             verifier = AsyncVerifier.from_control_plane(
@@ -124,7 +124,9 @@ def test_one_that_is_awaited_refuses_it_too(past: Rollback, backend: str) -> Non
     assert anyio.run(refused, backend=backend) == "revocations_stale"
 
 
-def test_a_row_before_the_pinned_key_hides_no_floor(past: Rollback, tmp_path: Path) -> None:
+def test_a_row_before_the_pinned_key_does_not_hide_the_floor(
+    past: Rollback, tmp_path: Path
+) -> None:
     """What is kept is kept under the pinned key, and not under one that anyone can put first."""
     used = tmp_path / "used.db"
     with SqlReplayStore(past.used) as known, SqlReplayStore(used) as store:
@@ -140,7 +142,7 @@ def test_a_row_before_the_pinned_key_hides_no_floor(past: Rollback, tmp_path: Pa
             Verifier.from_control_plane(proxy.url, startup_timeout=1, **settings)
 
 
-def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -> None:
+def test_a_key_log_other_than_the_known_one_is_refused_at_start(tmp_path: Path) -> None:
     """With a replaced key that was stolen one can make another log; then comes the right one."""
     plane = Plane(tmp_path)
     try:
@@ -163,13 +165,13 @@ def test_a_key_log_that_is_not_the_one_known_is_not_begun_with(tmp_path: Path) -
         plane.close()
 
 
-def test_without_a_store_that_keeps_it_a_restarted_one_does_not_know(past: Rollback) -> None:
+def test_without_a_persistent_store_a_restart_accepts_an_older_feed(past: Rollback) -> None:
     settings = past.settings(MemoryReplayStore())
     with Verifier.from_control_plane(past.plane.url, **settings) as verifier:
         assert result_of(verifier, past.revoked) == "allowed"
 
 
-def test_one_whose_store_fails_lets_nothing_in(past: Rollback, tmp_path: Path) -> None:
+def test_a_verifier_whose_store_fails_refuses_everything(past: Rollback, tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     path.touch()
     with SqlReplayStore(path) as store:

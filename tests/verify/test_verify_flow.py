@@ -48,7 +48,7 @@ def answered(question: Verify) -> Verified:
     return answer
 
 
-def test_what_is_proven_is_what_was_looked_up() -> None:
+def test_an_answer_about_the_looked_up_token_is_accepted() -> None:
     flow, question = begun()
     right = answered(question)
     with pytest.raises(StopIteration) as stop:
@@ -68,33 +68,33 @@ def test_what_is_proven_is_what_was_looked_up() -> None:
         {"lineage": ["ab" * 32]},
     ],
 )
-def test_an_answer_about_something_else_is_none(change: dict[str, Any]) -> None:
+def test_an_answer_about_another_token_is_an_error(change: dict[str, Any]) -> None:
     flow, question = begun()
     with pytest.raises(SignerError, match="unexpected response from"):
         flow.send(answered(question).model_copy(update=change))
 
 
-def test_an_answer_to_another_question_is_none() -> None:
+def test_an_answer_of_another_type_is_an_error() -> None:
     flow, _ = begun()
     with pytest.raises(SignerError, match="unexpected response from"):
         flow.send(Signer(shared()).ask(Hello()))
 
 
-def test_a_refusal_that_is_about_the_question_allows_nothing() -> None:
+def test_a_refusal_of_the_request_itself_allows_nothing() -> None:
     flow, _ = begun()
     with pytest.raises(SignerError) as wrong:
         flow.send(Refused(code="internal", message="it failed", hop=1))
     assert (wrong.value.code, wrong.value.hop) == ("internal", 1)
 
 
-def test_a_token_that_only_the_binary_can_read_was_not_looked_up() -> None:
+def test_a_token_that_only_the_binary_can_read_is_refused() -> None:
     _, question = begun()
     flow, _ = begun("no.token")
     with pytest.raises(SignerError, match="unexpected response from"):
         flow.send(answered(question))
 
 
-def test_what_was_looked_up_as_revoked_is_refused_whatever_the_binary_says() -> None:
+def test_a_looked_up_revocation_overrides_the_binarys_allow() -> None:
     _, question = begun()
     flow = verify(RULES, TOKEN, CALL, NOW)
     among = next(flow)
@@ -109,7 +109,7 @@ def test_what_was_looked_up_as_revoked_is_refused_whatever_the_binary_says() -> 
     assert all(each in str(denied.value) for each in among.ids)
 
 
-def test_to_know_no_issuer_is_not_to_distrust_one() -> None:
+def test_an_unknown_issuer_set_is_stale_and_not_untrusted() -> None:
     flow, question = begun(rules=VerifierRules((), SERVICE.did, 8))
     refused = Signer(shared()).ask(question)
     assert isinstance(refused, Refused)
@@ -119,7 +119,7 @@ def test_to_know_no_issuer_is_not_to_distrust_one() -> None:
 
 
 @pytest.mark.parametrize(("age", "stale", "oldest"), [(9, "refuse", 5), (9, "allow", 9)])
-def test_the_binary_is_told_how_old_the_view_is(age: int, stale: Any, oldest: int) -> None:
+def test_the_age_of_the_view_is_sent_to_the_binary(age: int, stale: Any, oldest: int) -> None:
     flow = verify_claims(
         VerifierRules((ISSUER.did,), SERVICE.did, 8, stale=stale), TOKEN, None, NOW
     )
@@ -131,7 +131,7 @@ def test_the_binary_is_told_how_old_the_view_is(age: int, stale: Any, oldest: in
     assert (sign.request.revocations_age, sign.request.revocations_max_age) == (age, oldest)
 
 
-def test_a_view_that_failed_is_as_old_as_can_be() -> None:
+def test_a_failed_view_has_the_maximum_age() -> None:
     flow = verify_claims(
         VerifierRules((ISSUER.did,), SERVICE.did, 8, stale="allow"), TOKEN, None, NOW
     )
@@ -150,7 +150,7 @@ def test_a_failure_where_revocations_are_stored_is_raised() -> None:
         flow.throw(OSError("down"))
 
 
-def test_an_answer_about_a_token_without_a_chain_is_none() -> None:
+def test_an_answer_about_a_token_without_a_chain_is_an_error() -> None:
     _, question = begun()
     view = RevocationResult(RevocationStatus(frozenset()), 5)
     flow = verification.ask(question, UnverifiedChain(), view)
@@ -159,7 +159,7 @@ def test_an_answer_about_a_token_without_a_chain_is_none() -> None:
         flow.send(answered(question))
 
 
-def test_an_answer_that_is_no_signature_signs_no_call() -> None:
+def test_an_answer_without_a_signature_signs_no_call() -> None:
     act = signing.InvocationSpec(
         agent=SERVICE.did,
         issuer=ISSUER.did,
@@ -174,7 +174,7 @@ def test_an_answer_that_is_no_signature_signs_no_call() -> None:
         flow.send(Signer(shared()).ask(Hello()))
 
 
-def test_why_a_view_failed_is_kept_as_the_cause() -> None:
+def test_the_error_of_a_failed_view_is_the_cause() -> None:
     flow = verify_claims(RULES, TOKEN, None, NOW)
     next(flow)
     failure = OSError("down")
@@ -198,7 +198,7 @@ def test_a_failed_view_is_no_cause_of_another_refusal() -> None:
     assert (denied.value.code, denied.value.__cause__) == ("untrusted_issuer", None)
 
 
-def test_a_use_does_not_show_its_nonce() -> None:
+def test_the_repr_of_a_claim_has_no_nonce() -> None:
     flow, question = begun(TO_WRITE, call=RequestedCall("/github/issue/create", RESOURCE, {}))
     use = flow.send(answered(question))
     assert isinstance(use, ClaimNonce)

@@ -43,7 +43,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         plane.close()
 
 
-def test_what_is_revoked_is_refused_within_five_seconds(scene: Scene) -> None:
+def test_a_revoked_grant_is_refused_within_five_seconds(scene: Scene) -> None:
     revoked, other = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
     assert scene.service.result(revoked) == "allowed"
     scene.plane.revoke(cid(revoked))
@@ -51,7 +51,7 @@ def test_what_is_revoked_is_refused_within_five_seconds(scene: Scene) -> None:
     assert scene.service.result(other) == "allowed"
 
 
-def test_a_token_for_another_service_is_not_for_this_one(scene: Scene) -> None:
+def test_a_token_for_another_service_is_refused(scene: Scene) -> None:
     assert scene.service.result(scene.plane.grant()) == "audience_mismatch"
 
 
@@ -74,7 +74,7 @@ def test_a_wrong_clock_is_named_with_both_times(scene: Scene, ahead: int, code: 
         )
 
 
-def test_cut_off_it_refuses_everything_and_goes_on_by_itself(scene: Scene) -> None:
+def test_without_the_feed_everything_is_refused_until_it_is_back(scene: Scene) -> None:
     good, revoked = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
     lax = Service(
         f"http://127.0.0.1:{scene.wire.port}",
@@ -101,7 +101,7 @@ def test_cut_off_it_refuses_everything_and_goes_on_by_itself(scene: Scene) -> No
         lax.close()
 
 
-def test_a_forked_process_follows_by_itself(scene: Scene) -> None:
+def test_a_forked_process_follows_the_feed_itself(scene: Scene) -> None:
     """And its parent as before; neither disturbs the other."""
     first, second = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
     scene.service.send(f"fork {second['ucan']}")
@@ -116,7 +116,9 @@ def test_a_forked_process_follows_by_itself(scene: Scene) -> None:
     assert scene.service.result(first) == "revoked"
 
 
-def test_a_control_plane_that_is_killed_and_comes_back(scene: Scene, tmp_path: Path) -> None:
+def test_following_continues_after_the_control_plane_is_killed_and_restarted(
+    scene: Scene, tmp_path: Path
+) -> None:
     (tmp_path / "plane").mkdir()
     plane = Plane(tmp_path / "plane")
     try:

@@ -76,7 +76,7 @@ def _quiet() -> None:
 
 
 @pytest.mark.anyio
-async def test_awaited_it_follows_too(scene: Scene) -> None:
+async def test_the_async_verifier_follows_the_feed(scene: Scene) -> None:
     grant = await anyio.to_thread.run_sync(scene.plane.grant, scene.did)
     async with AsyncVerifier.from_control_plane(scene.plane.url, **scene.settings) as verifier:
         assert await result_of_async(verifier, grant) == "allowed"
@@ -88,7 +88,7 @@ async def test_awaited_it_follows_too(scene: Scene) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("_quiet")
-async def test_the_first_token_begins_it(scene: Scene) -> None:
+async def test_the_first_token_starts_the_following(scene: Scene) -> None:
     """Nothing is started before, so one made at import works in a server that forks after it."""
     verifier = AsyncVerifier.from_control_plane(scene.plane.url, **scene.settings)
     assert threads() == 0
@@ -106,7 +106,7 @@ async def test_the_first_token_begins_it(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("_quiet")
-def test_loops_of_both_kinds_share_one_verifier(scene: Scene) -> None:
+def test_asyncio_and_trio_loops_share_one_verifier(scene: Scene) -> None:
     verifier = AsyncVerifier.from_control_plane(scene.plane.url, **scene.settings)
     grant, answers = scene.plane.grant(scene.did), list[str]()
 
@@ -131,7 +131,7 @@ def test_loops_of_both_kinds_share_one_verifier(scene: Scene) -> None:
 
 
 @pytest.mark.anyio
-async def test_waiting_for_the_first_answer_does_not_block_the_loop() -> None:
+async def test_waiting_for_the_first_reply_does_not_block_the_loop() -> None:
     verifier = AsyncVerifier.from_control_plane(NOWHERE, audience=UNRELATED_DID)
     longest = 0.0
 
@@ -152,7 +152,7 @@ async def test_waiting_for_the_first_answer_does_not_block_the_loop() -> None:
 
 
 @pytest.mark.anyio
-async def test_before_the_first_answer_nothing_is_let_through_and_it_says_why(
+async def test_before_the_first_reply_everything_is_refused_with_the_reason(
     scene: Scene,
 ) -> None:
     """Nobody is trusted yet, which is no fault of the token's issuer."""
@@ -172,7 +172,7 @@ async def test_before_the_first_answer_nothing_is_let_through_and_it_says_why(
 
 
 @pytest.mark.anyio
-async def test_who_follows_another_issuer_is_told_so(scene: Scene) -> None:
+async def test_a_wrong_trust_anchor_is_reported(scene: Scene) -> None:
     verifier = AsyncVerifier.from_control_plane(
         scene.plane.url, trust_anchor=UNRELATED_DID, **scene.settings
     )
@@ -186,7 +186,7 @@ async def test_who_follows_another_issuer_is_told_so(scene: Scene) -> None:
 # The beginning
 
 
-def test_the_first_answer_is_the_whole_truth(scene: Scene) -> None:
+def test_the_first_reply_includes_all_revocations(scene: Scene) -> None:
     revoked, good = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
     scene.plane.revoke(cid(revoked))
     with Verifier.from_control_plane(scene.plane.url, **scene.settings) as verifier:
@@ -195,7 +195,7 @@ def test_the_first_answer_is_the_whole_truth(scene: Scene) -> None:
         assert "revoked" in verifier.explain(revoked["ucan"])
 
 
-def test_without_an_api_key_the_feed_is_closed(scene: Scene) -> None:
+def test_without_a_valid_api_key_the_feed_is_refused(scene: Scene) -> None:
     for key in (None, "nomos_app_00000000000000000000000000_wrong"):
         began = time.monotonic()
         with pytest.raises(
@@ -206,7 +206,7 @@ def test_without_an_api_key_the_feed_is_closed(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("_quiet")
-def test_where_nobody_answers_it_raises_after_three_seconds() -> None:
+def test_an_unreachable_control_plane_raises_after_three_seconds() -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable, match="cannot be reached"):
         Verifier.from_control_plane(NOWHERE, audience=UNRELATED_DID)
@@ -236,7 +236,9 @@ def test_where_nobody_answers_it_raises_after_three_seconds() -> None:
         (NOWHERE, {"max_depth": 99}, "max_depth"),
     ],
 )
-def test_a_wrong_setting_is_told_at_once(url: str, more: dict[str, Any], setting: str) -> None:
+def test_an_invalid_setting_is_refused_at_once(
+    url: str, more: dict[str, Any], setting: str
+) -> None:
     """Plain http to another host needs its name, and a pinned issuer: others could answer."""
     began = time.monotonic()
     for kind in (Verifier, AsyncVerifier):
@@ -247,7 +249,7 @@ def test_a_wrong_setting_is_told_at_once(url: str, more: dict[str, Any], setting
     assert time.monotonic() - began < 1
 
 
-def test_a_pinned_issuer_may_be_asked_for_over_plain_http() -> None:
+def test_plain_http_is_accepted_with_a_trust_anchor() -> None:
     named: dict[str, Any] = {"trust_anchor": UNRELATED_DID, "allow_insecure": ["10.0.0.1"]}
     for url, more in (
         ("http://10.0.0.1:8788", named),
@@ -258,7 +260,7 @@ def test_a_pinned_issuer_may_be_asked_for_over_plain_http() -> None:
         assert repr(verifier._sync) == f"ControlPlaneSync({url})"
 
 
-def test_chains_may_be_as_deep_as_the_control_plane_says(scene: Scene) -> None:
+def test_the_chain_depth_of_the_control_plane_is_used(scene: Scene) -> None:
     proxy = tampering_proxy(scene.plane)
     proxy.tamper = lambda path, truth: (
         {**truth, "limits": {"chainDepth": 3}} if "well-known" in path else truth
@@ -272,7 +274,7 @@ def test_chains_may_be_as_deep_as_the_control_plane_says(scene: Scene) -> None:
         proxy.close()
 
 
-def test_a_thread_that_fails_is_begun_again(
+def test_a_failed_thread_is_restarted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At once it could be made to fail as often as somebody likes, so not before a second."""
@@ -295,7 +297,7 @@ async def failing(*_: object) -> bool:
 
 
 @pytest.mark.usefixtures("_quiet")
-def test_closed_it_leaves_no_thread_and_verifies_no_more(scene: Scene) -> None:
+def test_a_closed_verifier_leaves_no_thread_and_refuses(scene: Scene) -> None:
     verifier = Verifier.from_control_plane(scene.plane.url, **scene.settings)
     assert threads() == 1
     began = time.monotonic()
@@ -308,7 +310,7 @@ def test_closed_it_leaves_no_thread_and_verifies_no_more(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("_quiet")
-def test_forgotten_it_leaves_no_thread_either(scene: Scene) -> None:
+def test_a_garbage_collected_verifier_leaves_no_thread(scene: Scene) -> None:
     Verifier.from_control_plane(scene.plane.url, **scene.settings)
     gc.collect()
     until(lambda: threads() == 0, WITHIN)
@@ -332,7 +334,7 @@ print("ready")
 """
 
 
-def test_a_process_that_just_ends_says_nothing_and_does_not_hang(scene: Scene) -> None:
+def test_a_process_that_ends_without_closing_does_not_hang(scene: Scene) -> None:
     ended = subprocess.run(
         [
             *(sys.executable, "-c", AT_EXIT),

@@ -75,7 +75,7 @@ def another_issuers(http: httpx.Client) -> Tamper:
     return lambda path, _: dict(http.get(path).json())
 
 
-def test_a_lie_is_not_believed_whatever_it_is(scene: Scene) -> None:
+def test_every_tampered_reply_is_refused(scene: Scene) -> None:
     """Each of them leaves the view as it was, so it grows old and lets nothing through."""
     plane = scene.plane
     revoked, good = plane.grant(scene.did), plane.grant(scene.did)
@@ -121,7 +121,7 @@ def test_a_lie_is_not_believed_whatever_it_is(scene: Scene) -> None:
             proxy.close()
 
 
-def test_another_control_plane_is_not_the_pinned_issuers(scene: Scene) -> None:
+def test_another_control_plane_is_refused_by_the_trust_anchor(scene: Scene) -> None:
     with pytest.raises(ConfigurationError, match="is not among its issuer keys") as refused:
         following(scene, scene.other.url, trust_anchor=scene.plane.issuer)
     assert refused.value.setting == "trust_anchor"
@@ -129,7 +129,7 @@ def test_another_control_plane_is_not_the_pinned_issuers(scene: Scene) -> None:
         assert result_of(verifier, scene.plane.grant(scene.did)) == "allowed"
 
 
-def test_a_key_that_only_names_the_pinned_one_is_not_its_successor(scene: Scene) -> None:
+def test_a_key_without_the_pinned_keys_signature_is_no_successor(scene: Scene) -> None:
     """A log in which the pinned key stands, unsigned by those before it, proves nothing."""
 
     def claimed(_: str, truth: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def test_a_key_that_only_names_the_pinned_one_is_not_its_successor(scene: Scene)
         proxy.close()
 
 
-def test_a_feed_that_lies_from_the_beginning_is_no_beginning(scene: Scene) -> None:
+def test_a_feed_forged_from_its_start_is_refused(scene: Scene) -> None:
     proxy = tampering_proxy(scene.plane)
     try:
         proxy.tamper = feed_alone(forged)
@@ -167,9 +167,7 @@ def test_a_feed_that_lies_from_the_beginning_is_no_beginning(scene: Scene) -> No
         (["no", "object"], "it is not a JSON object"),
     ],
 )
-def test_what_is_no_well_known_is_no_ground_for_trust(
-    scene: Scene, said: Any, sentence: str
-) -> None:
+def test_a_malformed_well_known_document_is_refused(scene: Scene, said: Any, sentence: str) -> None:
     proxy = tampering_proxy(scene.plane)
     try:
         proxy.tamper = lambda *_: said

@@ -53,7 +53,7 @@ def settings(guard: AuthGuard) -> dict[str, Any]:
     }
 
 
-def test_what_is_granted_is_let_in(verifier_kind: VerifierKind, guard: AuthGuard) -> None:
+def test_a_granted_call_is_accepted(verifier_kind: VerifierKind, guard: AuthGuard) -> None:
     grant = guard.authorize(audience=ISSUES, **READ)
     told = settings(guard)
     verified = verifier_kind.verify(grant.ucan, READ, **told)
@@ -65,7 +65,7 @@ def test_what_is_granted_is_let_in(verifier_kind: VerifierKind, guard: AuthGuard
     assert verifier_kind.denied(grant.ucan, WRITE, **told).code == "resource_mismatch"
 
 
-def test_what_a_person_approved_is_good_once_however_often_it_is_signed(
+def test_an_approved_call_is_accepted_once_for_any_number_of_signatures(
     verifier_kind: VerifierKind, guard: AuthGuard
 ) -> None:
     asked = guard.authorize(audience=ISSUES, **WRITE, purpose=verifier_kind.name)
@@ -89,9 +89,7 @@ def test_what_a_person_approved_is_good_once_however_often_it_is_signed(
         assert verifier_kind.denied(token, WRITE, **told).code == "approval_already_used"
 
 
-def test_an_unapproved_write_works_once_and_afresh(
-    verifier_kind: VerifierKind, guard: AuthGuard
-) -> None:
+def test_a_write_works_once_per_signature(verifier_kind: VerifierKind, guard: AuthGuard) -> None:
     grant = guard.authorize(audience=ISSUES, **COMMENT).require()
     told = settings(guard)
     assert verifier_kind.verify(grant.ucan, COMMENT, **told)
@@ -100,7 +98,7 @@ def test_an_unapproved_write_works_once_and_afresh(
     assert verifier_kind.verify(fresh, COMMENT, **told)
 
 
-def test_a_child_s_chain_is_let_in_for_what_it_was_given(guard: AuthGuard) -> None:
+def test_a_childs_call_is_accepted_within_its_chain(guard: AuthGuard) -> None:
     parent = guard.authorize(audience=ISSUES, **READ).require()
     wanted = [{"with": "github://acme/app", "can": "issue:list"}]
     with (
@@ -115,7 +113,7 @@ def test_a_child_s_chain_is_let_in_for_what_it_was_given(guard: AuthGuard) -> No
     assert verified.agent != guard.did()
 
 
-def test_one_async_verifier_serves_loops_of_both_kinds(guard: AuthGuard) -> None:
+def test_one_async_verifier_serves_asyncio_and_trio_loops(guard: AuthGuard) -> None:
     verifier = AsyncVerifier(**settings(guard))
     token = str(guard.authorize(audience=ISSUES, **READ).ucan)
 
@@ -140,7 +138,7 @@ class Slow(Store):
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_slow_store_does_not_keep_the_loop_waiting(guard: AuthGuard, backend: str) -> None:
+def test_a_slow_store_does_not_block_the_loop(guard: AuthGuard, backend: str) -> None:
     told = {**settings(guard), "replay": Slow()}
     token = guard.authorize(audience=ISSUES, **COMMENT).ucan
     ticks = 0
@@ -161,7 +159,7 @@ def test_a_slow_store_does_not_keep_the_loop_waiting(guard: AuthGuard, backend: 
     assert ticks >= 5
 
 
-def test_what_is_granted_for_the_pdp_is_let_in_by_no_service(
+def test_a_grant_for_the_pdp_is_refused_by_services(
     verifier_kind: VerifierKind, guard: AuthGuard
 ) -> None:
     """Also by one that has the DID of the PDP: it decides nothing by policy."""

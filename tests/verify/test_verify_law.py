@@ -84,7 +84,7 @@ class Surroundings:
         leeway=st.sampled_from([0, 60]),
     ),
 )
-def test_it_accepts_what_the_binary_proves_once(
+def test_a_verifier_accepts_once_what_the_binary_verifies(
     held: list[dict[str, Any]],
     signed: dict[str, Any],
     asked: dict[str, Any] | None,

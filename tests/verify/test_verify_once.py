@@ -50,7 +50,7 @@ class Both(Store):
         raise AssertionError("the other kind")
 
 
-def test_a_read_uses_nothing_up(verifier_kind: VerifierKind) -> None:
+def test_a_read_claims_no_nonce(verifier_kind: VerifierKind) -> None:
     store = Store()
     assert verifier_kind.verify(TOKEN, replay=store)
     assert verifier_kind.verify(TOKEN, replay=store)
@@ -60,7 +60,7 @@ def test_a_read_uses_nothing_up(verifier_kind: VerifierKind) -> None:
 @pytest.mark.parametrize(
     "reads", [..., [], None, True, "/github/issue/list", ["/github/issue"], ["/github/issue/read"]]
 )
-def test_what_its_issuer_does_not_call_a_read_works_once(
+def test_a_command_that_the_issuer_does_not_mark_as_read_works_once(
     verifier_kind: VerifierKind, reads: Any
 ) -> None:
     """Whatever its name says: a command that ends in `list` may delete."""
@@ -73,7 +73,7 @@ def test_what_its_issuer_does_not_call_a_read_works_once(
     assert verifier_kind.denied(token).code == "unavailable"
 
 
-def test_a_command_that_does_not_sound_like_a_read_works_once(verifier_kind: VerifierKind) -> None:
+def test_a_command_with_another_name_than_a_read_works_once(verifier_kind: VerifierKind) -> None:
     first = root(meta={**HERE, "reads": [WRITE["command"]]})
     store = replay()
     token = use([first, child(first)], cmd=WRITE["command"])
@@ -95,7 +95,7 @@ def test_a_write_claims_its_nonce_and_an_approval_its_delegation(
     ]
 
 
-def test_an_approval_is_good_for_one_call_whatever_is_signed_on_it(
+def test_an_approval_is_valid_for_one_call_with_any_nonce(
     verifier_kind: VerifierKind,
 ) -> None:
     store, grant = replay(), approved()
@@ -113,7 +113,7 @@ def test_an_approved_write_is_claimed_as_an_approval_alone(verifier_kind: Verifi
     assert [claim[0] for claim in store.claimed] == ["approval"]
 
 
-def test_nothing_is_claimed_for_what_is_refused(verifier_kind: VerifierKind) -> None:
+def test_a_refused_call_claims_nothing(verifier_kind: VerifierKind) -> None:
     store = Store()
     assert verifier_kind.denied(TO_WRITE, READ, replay=store)
     assert verifier_kind.denied(TO_WRITE, WRITE, replay=store, revocations=[cid(LINKS[0])])
@@ -121,7 +121,7 @@ def test_nothing_is_claimed_for_what_is_refused(verifier_kind: VerifierKind) -> 
 
 
 @pytest.mark.parametrize("answer", [OSError("disk"), None, 1, "yes", object()])
-def test_a_store_that_says_neither_yes_nor_no_is_a_no(
+def test_a_store_without_a_boolean_answer_is_unavailable(
     verifier_kind: VerifierKind, answer: Any
 ) -> None:
     denied = verifier_kind.denied(TO_WRITE, WRITE, replay=Store(answer))
@@ -129,14 +129,14 @@ def test_a_store_that_says_neither_yes_nor_no_is_a_no(
     assert denied.__cause__ is (answer if isinstance(answer, Exception) else None)
 
 
-def test_a_store_may_refuse_in_its_own_words(verifier_kind: VerifierKind) -> None:
+def test_a_store_may_refuse_with_its_own_denial(verifier_kind: VerifierKind) -> None:
     mine = Denied("no", code="replayed")
     assert verifier_kind.denied(TO_WRITE, WRITE, replay=Store(mine)) is mine
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("kind", [Awaited, Both])
-def test_an_async_verifier_awaits_a_store_that_can_be(kind: type[Store], backend: str) -> None:
+def test_an_async_verifier_awaits_an_async_store(kind: type[Store], backend: str) -> None:
     store = kind()
     verifier_kind = VerifierKind(backend)
     assert verifier_kind.verify(TO_WRITE, WRITE, replay=store)
@@ -145,7 +145,7 @@ def test_an_async_verifier_awaits_a_store_that_can_be(kind: type[Store], backend
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_async_verifier_waits_for_others_in_a_thread(backend: str) -> None:
+def test_an_async_verifier_calls_sync_stores_in_a_thread(backend: str) -> None:
     store = Store()
     assert VerifierKind(backend).verify(TO_WRITE, WRITE, replay=store)
     assert store.thread not in (None, threading.get_ident())
@@ -181,7 +181,9 @@ BROKEN = [
 
 @pytest.mark.parametrize("answer", BROKEN, ids=repr)
 @pytest.mark.parametrize("stale", ["refuse", "allow"])
-def test_a_view_that_fails_is_a_no(verifier_kind: VerifierKind, answer: Any, stale: str) -> None:
+def test_a_failing_view_refuses_every_token(
+    verifier_kind: VerifierKind, answer: Any, stale: str
+) -> None:
     denied = verifier_kind.denied(TOKEN, revocations=View(answer), on_stale_revocations=stale)
     assert denied.code == "revocations_stale"
     assert "cannot be looked up" in str(denied)
@@ -194,7 +196,9 @@ def test_a_view_from_the_future_names_the_clocks(verifier_kind: VerifierKind) ->
     assert "the view is dated 5 s in the future; check the clocks" in str(denied)
 
 
-def test_a_bad_token_is_a_bad_token_whatever_the_view_does(verifier_kind: VerifierKind) -> None:
+def test_the_fault_of_a_token_is_reported_before_a_failing_view(
+    verifier_kind: VerifierKind,
+) -> None:
     assert verifier_kind.denied(use([*LINKS], exp=NOW), revocations=View(None)).code == "expired"
 
 
@@ -210,7 +214,7 @@ def test_an_async_verifier_awaits_a_view(backend: str) -> None:
     )
 
 
-def test_a_collection_is_looked_at_each_time(verifier_kind: VerifierKind) -> None:
+def test_a_collection_is_read_at_each_verification(verifier_kind: VerifierKind) -> None:
     revoked: set[str] = set()
     verifier = verifier_kind.make(revocations=revoked)
     assert verifier_kind.ask(verifier, "verify", TOKEN, READ)
@@ -220,11 +224,11 @@ def test_a_collection_is_looked_at_each_time(verifier_kind: VerifierKind) -> Non
     assert (denied.value.code, denied.value.hop) == ("revoked", 0)
 
 
-def test_a_view_cannot_revoke_what_it_was_not_asked_about(verifier_kind: VerifierKind) -> None:
+def test_revocations_that_were_not_looked_up_are_ignored(verifier_kind: VerifierKind) -> None:
     assert verifier_kind.verify(TOKEN, revocations=View(RevocationStatus(frozenset(["app_other"]))))
 
 
-def test_without_a_binary_nothing_is_allowed(
+def test_without_a_binary_verification_raises(
     verifier_kind: VerifierKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOMOS_UCAN_BIN", str(tmp_path / "none"))
@@ -234,7 +238,7 @@ def test_without_a_binary_nothing_is_allowed(
         verifier_kind.verify(TO_WRITE, WRITE, replay=replay())
 
 
-def test_a_binary_that_dies_allows_nothing(verifier_kind: VerifierKind, tmp_path: Path) -> None:
+def test_a_binary_that_crashes_allows_nothing(verifier_kind: VerifierKind, tmp_path: Path) -> None:
     wrong = tmp_path / "nomos-ucan"
     wrong.write_text("#!/bin/sh\nexit 0\n")
     wrong.chmod(0o755)
@@ -248,7 +252,7 @@ def test_a_binary_that_dies_allows_nothing(verifier_kind: VerifierKind, tmp_path
 # In memory
 
 
-def test_memory_takes_each_use_once_however_many_threads_ask() -> None:
+def test_a_memory_store_accepts_each_nonce_once_across_threads() -> None:
     store = MemoryReplayStore()
     nonces = [f"n{number}" for number in range(200)] * 4
     with ThreadPoolExecutor(8) as threads:
@@ -256,7 +260,7 @@ def test_memory_takes_each_use_once_however_many_threads_ask() -> None:
     assert (sum(won), len(store)) == (200, 200)
 
 
-def test_one_write_by_many_threads_is_done_once() -> None:
+def test_one_write_by_many_threads_is_accepted_once() -> None:
     with Verifier(**settings(replay=replay())) as verifier:
 
         def attempt(_: int) -> str:
@@ -271,7 +275,7 @@ def test_one_write_by_many_threads_is_done_once() -> None:
     assert ended == {"done": 1, "replayed": 39}
 
 
-def test_issuer_and_audience_have_nonces_of_their_own() -> None:
+def test_nonces_are_separate_per_issuer_and_audience() -> None:
     store = replay()
     assert store.claim("i", "a", "n", NOW)
     assert store.claim("i", "b", "n", NOW)
@@ -279,7 +283,7 @@ def test_issuer_and_audience_have_nonces_of_their_own() -> None:
     assert not store.claim("i", "a", "n", NOW + 1)
 
 
-def test_memory_forgets_what_has_expired_and_nothing_else() -> None:
+def test_a_memory_store_drops_expired_nonces_only() -> None:
     now = [1000.0]
     store = MemoryReplayStore(limit=2, clock=lambda: now[0])
     assert store.claim("i", "a", "first", 1000)
@@ -298,7 +302,7 @@ def test_memory_forgets_what_has_expired_and_nothing_else() -> None:
         store.claim("i", "a", "first", 1000)
 
 
-def test_memory_that_is_full_is_a_no(verifier_kind: VerifierKind) -> None:
+def test_a_full_memory_store_refuses(verifier_kind: VerifierKind) -> None:
     store = MemoryReplayStore(limit=1, clock=lambda: NOW)
     assert verifier_kind.verify(TO_WRITE, WRITE, replay=store)
     other = use([*LINKS], cmd=WRITE["command"], nonce="invocation-2")
@@ -306,7 +310,7 @@ def test_memory_that_is_full_is_a_no(verifier_kind: VerifierKind) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5, "9"])
-def test_memory_has_a_limit(limit: Any) -> None:
+def test_a_memory_store_has_a_limit(limit: Any) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         MemoryReplayStore(limit=limit)
     assert wrong.value.setting == "limit"
@@ -324,7 +328,7 @@ def test_a_verifier_works_on_both_sides_of_a_fork() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_memory_does_not_pretend_to_be_shared_after_a_fork() -> None:
+def test_a_memory_store_refuses_to_work_after_a_fork() -> None:
     store = replay()
     verifier = Verifier(**settings(replay=store))
     assert "unavailable" in in_child(lambda: SYNC.denied(TO_WRITE, WRITE, replay=store).code)

@@ -81,9 +81,7 @@ def payload(text: str) -> dict[str, Any]:
     return found
 
 
-def test_an_allow_has_a_receipt_that_says_what_was_allowed(
-    verifier_kind: VerifierKind, key: Path
-) -> None:
+def test_an_allow_has_a_receipt_with_call_and_chain(verifier_kind: VerifierKind, key: Path) -> None:
     token = use(list(LINKS), args={"resource": RESOURCE, **ARGS})
     verified = verifier_kind.verify(token, {**READ, "args": ARGS}, receipt_key=key)
     record = read(verified.receipt_jwt)
@@ -140,7 +138,7 @@ REFUSED: Final[dict[str, tuple[str, dict[str, Any], Mapping[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("code", REFUSED)
-def test_a_refusal_has_one_too_and_names_who_signed(
+def test_a_refusal_has_a_receipt_with_the_signer(
     verifier_kind: VerifierKind, key: Path, code: str
 ) -> None:
     token, changes, call = REFUSED[code]
@@ -154,7 +152,7 @@ def test_a_refusal_has_one_too_and_names_who_signed(
     assert not record.allowed
 
 
-def test_a_replay_and_its_refusal_are_both_on_record(
+def test_a_replay_has_a_receipt_of_each_verification(
     verifier_kind: VerifierKind, key: Path
 ) -> None:
     store = replay()
@@ -177,7 +175,7 @@ UNSIGNED: Final = {
 
 
 @pytest.mark.parametrize("name", UNSIGNED)
-def test_nobody_is_named_for_what_nobody_signed(
+def test_a_receipt_of_an_unsigned_token_names_no_agent(
     verifier_kind: VerifierKind, key: Path, name: str
 ) -> None:
     denied = verifier_kind.denied(UNSIGNED[name], receipt_key=key)
@@ -187,7 +185,7 @@ def test_nobody_is_named_for_what_nobody_signed(
     assert record.service == SERVICE.did
 
 
-def test_an_empty_chain_names_nobody(key: Path) -> None:
+def test_a_receipt_of_an_empty_chain_names_no_agent(key: Path) -> None:
     denied = SYNC.denied(use([]), receipt_key=key)
     record = read(denied.receipt_jwt)
     assert (denied.code, record.agent, record.chain) == ("chain_invalid", None, ())
@@ -212,7 +210,7 @@ def test_without_a_key_there_is_no_receipt(verifier_kind: VerifierKind) -> None:
     assert verifier_kind.denied("x").receipt_jwt is None
 
 
-def test_receipts_hold_no_token_and_are_hidden(key: Path) -> None:
+def test_receipts_contain_no_token_and_are_not_in_reprs(key: Path) -> None:
     token = use(list(LINKS), args={"resource": RESOURCE, "secret": "hunter2"})
     verified = SYNC.verify(token, {**READ, "args": {"secret": "hunter2"}}, receipt_key=key)
     denied = SYNC.denied(token, {**READ, "args": {"secret": "hunter3"}}, receipt_key=key)
@@ -265,7 +263,7 @@ def test_another_process_verifies_it_offline(key: Path, tmp_path: Path) -> None:
     assert done.stdout == "allow\n"
 
 
-def test_every_changed_letter_is_found(key: Path) -> None:
+def test_every_changed_character_is_detected(key: Path) -> None:
     text = str(SYNC.verify(TOKEN, receipt_key=key).receipt_jwt)
     for index in range(0, len(text), 7):
         other = "A" if text[index] != "A" else "B"
@@ -287,14 +285,14 @@ def test_every_changed_letter_is_found(key: Path) -> None:
         ("a" * 2_000_000, "malformed_ucan"),
     ],
 )
-def test_what_is_no_receipt_is_refused(text: Any, code: str) -> None:
+def test_text_that_is_no_receipt_is_refused(text: Any, code: str) -> None:
     with pytest.raises(Denied) as denied:
         verify_receipt(text, issuers=[SERVICE.did, ISSUER.did])
     assert denied.value.code == code
     assert denied.value.fix == FIX
 
 
-def test_a_receipt_is_only_believed_of_whom_one_trusts(key: Path) -> None:
+def test_a_receipt_of_an_untrusted_issuer_is_refused(key: Path) -> None:
     text = str(SYNC.verify(TOKEN, receipt_key=key).receipt_jwt)
     with pytest.raises(Denied) as denied:
         verify_receipt(text, issuers=[ISSUER.did])
@@ -305,7 +303,7 @@ def test_a_receipt_is_only_believed_of_whom_one_trusts(key: Path) -> None:
         assert wrong.value.setting == "issuers"
 
 
-def test_a_receipt_is_no_token(key: Path) -> None:
+def test_a_receipt_is_refused_as_a_token(key: Path) -> None:
     text = str(SYNC.verify(TOKEN, receipt_key=key).receipt_jwt)
     assert SYNC.denied(text).code == "malformed_ucan"
     assert SYNC.denied(use([text])).code == "malformed_ucan"
@@ -314,7 +312,7 @@ def test_a_receipt_is_no_token(key: Path) -> None:
 # Who is told
 
 
-def test_each_receipt_is_told_once(verifier_kind: VerifierKind, key: Path) -> None:
+def test_on_receipt_gets_each_receipt_once(verifier_kind: VerifierKind, key: Path) -> None:
     heard: list[str] = []
     verified = verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=heard.append)
     denied = verifier_kind.denied("x", receipt_key=key, on_receipt=heard.append)
@@ -322,7 +320,9 @@ def test_each_receipt_is_told_once(verifier_kind: VerifierKind, key: Path) -> No
 
 
 @pytest.mark.parametrize("verifier_kind", VERIFIER_KINDS[1:], ids=lambda kind: kind.name)
-def test_a_listener_may_be_awaited(verifier_kind: VerifierKind, key: Path) -> None:
+def test_on_receipt_may_be_async_for_the_async_verifier(
+    verifier_kind: VerifierKind, key: Path
+) -> None:
     heard: list[str] = []
 
     async def listen(text: str) -> None:
@@ -342,7 +342,7 @@ class Listening:
         self.heard.append(text)
 
 
-def test_nobody_is_told_in_a_way_that_is_never_awaited(
+def test_an_async_on_receipt_is_refused_by_the_sync_verifier(
     verifier_kind: VerifierKind, key: Path
 ) -> None:
     listening = Listening()
@@ -357,7 +357,7 @@ def test_nobody_is_told_in_a_way_that_is_never_awaited(
     assert listening.heard == []
 
 
-def test_nothing_is_allowed_that_could_not_be_told(verifier_kind: VerifierKind, key: Path) -> None:
+def test_a_failing_on_receipt_refuses_an_allow(verifier_kind: VerifierKind, key: Path) -> None:
     def full(_: str) -> None:
         raise OSError("no space left")
 
@@ -369,7 +369,7 @@ def test_nothing_is_allowed_that_could_not_be_told(verifier_kind: VerifierKind, 
     assert denied.receipt_jwt is not None
 
 
-def test_nothing_is_allowed_whose_receipt_is_not_signed(
+def test_an_allow_whose_receipt_cannot_be_signed_is_refused(
     verifier_kind: VerifierKind, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A binary that refuses to sign, as one of another version would."""
@@ -389,20 +389,20 @@ def test_a_binary_that_does_not_take_the_key_allows_nothing(
         SYNC.verify(TOKEN, receipt_key=key)
 
 
-def test_another_answer_than_asked_for_is_no_receipt() -> None:
+def test_an_answer_of_another_type_is_no_receipt() -> None:
     other = HelloAnswer(id=1, version="1", speaks=1, runtime="x", ops=[])
     with pytest.raises(SignerError, match="unexpected response type"):
         verification_receipt.parse_receipt(other)
 
 
-def test_the_key_is_loaded_again_if_somebody_forgot_it(key: Path) -> None:
+def test_the_key_is_loaded_again_if_the_binary_forgot_it(key: Path) -> None:
     verifier = Verifier(**settings(receipt_key=key))
     first = verifier.verify(TOKEN, **READ)
     Signer(shared()).ask(ForgetKey(key=SERVICE.did))
     assert verifier.verify(TOKEN, **READ).receipt_jwt == first.receipt_jwt
 
 
-def test_the_key_survives_the_binary(key: Path) -> None:
+def test_the_key_survives_a_crash_of_the_binary(key: Path) -> None:
     verifier = Verifier(**settings(receipt_key=key))
     first = verifier.verify(TOKEN, **READ)
     process = shared().running()
@@ -439,7 +439,9 @@ def test_a_key_file_has_to_be_there_and_hold_a_key(
         assert wrong.value.setting == "receipt_key"
 
 
-def test_a_listener_needs_a_key_and_its_kind(verifier_kind: VerifierKind, key: Path) -> None:
+def test_on_receipt_needs_receipt_key_and_a_matching_verifier(
+    verifier_kind: VerifierKind, key: Path
+) -> None:
     async def awaited(_: str) -> None: ...
 
     wrong: list[dict[str, Any]] = [
@@ -454,7 +456,7 @@ def test_a_listener_needs_a_key_and_its_kind(verifier_kind: VerifierKind, key: P
         assert refused.value.setting == "on_receipt"
 
 
-def test_a_receipt_says_which_service_even_if_another_key_signs(tmp_path: Path) -> None:
+def test_a_receipt_names_the_service_if_another_key_signs(tmp_path: Path) -> None:
     file = tmp_path / "auditor.key"
     file.write_text(UNRELATED.seed)
     file.chmod(0o600)
@@ -463,7 +465,7 @@ def test_a_receipt_says_which_service_even_if_another_key_signs(tmp_path: Path) 
     assert (record.issuer, record.service) == (UNRELATED.did, SERVICE.did)
 
 
-def test_hashes_are_of_plain_json(key: Path) -> None:
+def test_hashes_are_of_canonical_json(key: Path) -> None:
     assert verification_receipt.hashes(RequestedCall("/a/b", {"provider": "a"}, {})) == (
         sha256({"provider": "a"}),
         None,

@@ -368,7 +368,7 @@ def test_every_code_of_the_binary_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_why_says_the_same_and_never_raises_or_shows_the_token(case: Case) -> None:
+def test_explain_gives_the_same_code_and_never_raises_or_shows_the_token(case: Case) -> None:
     text = SYNC.explain(case.token, case.call, **case.settings)
     if case.code != "unavailable":
         denied = SYNC.denied(case.token, case.call, **case.settings)
@@ -378,14 +378,14 @@ def test_why_says_the_same_and_never_raises_or_shows_the_token(case: Case) -> No
         assert not [part for part in case.token.split(".") if len(part) > 8 and part in text]
 
 
-def test_refusals_say_what_was_wanted_and_what_was_found(verifier_kind: VerifierKind) -> None:
+def test_refusals_have_the_wanted_and_the_found_value(verifier_kind: VerifierKind) -> None:
     denied = verifier_kind.denied(TOKEN, on(command="/github/issue/read"))
     assert (denied.wanted, denied.found) == ('"/github/issue/read"', '"/github/issue/list"')
     denied = verifier_kind.denied(TOKEN, revocations=Old())
     assert "the feed was cut off" in str(denied)
 
 
-def test_what_a_token_proves(verifier_kind: VerifierKind) -> None:
+def test_a_verified_token_has_all_its_proven_fields(verifier_kind: VerifierKind) -> None:
     receipt, lineage = "evt_" + "0" * 26, ["ab" * 32]
     meta = {**HERE, "receipt_id": receipt, "lineage": {"swarmId": "crew", "depth": 1}}
     first = root(meta=meta, prf=lineage)
@@ -405,7 +405,7 @@ def test_what_a_token_proves(verifier_kind: VerifierKind) -> None:
     assert not [part for part in token.split(".") if part in repr(verified)]
 
 
-def test_what_the_issuer_did_not_say_is_none(verifier_kind: VerifierKind) -> None:
+def test_claims_that_the_issuer_left_out_are_none(verifier_kind: VerifierKind) -> None:
     verified = verifier_kind.verify(TOKEN)
     assert (verified.receipt_id, verified.swarm, verified.lineage) == (None, None, ())
 
@@ -427,7 +427,7 @@ def test_leeway_depth_and_unlinked_chains_are_allowed_on_request(
     assert verifier_kind.verify(use([ROOT, child(ROOT, prf=...)]), allow_missing_prf=True)
 
 
-def test_an_old_view_will_do_for_who_says_so_but_not_none_at_all(
+def test_a_stale_view_is_accepted_on_request_and_a_missing_one_is_not(
     verifier_kind: VerifierKind,
 ) -> None:
     allow: dict[str, Any] = {"on_stale_revocations": "allow"}
@@ -437,14 +437,14 @@ def test_an_old_view_will_do_for_who_says_so_but_not_none_at_all(
     assert never.code == "revocations_stale"
 
 
-def test_a_token_for_another_service_works_there_and_here_not(verifier_kind: VerifierKind) -> None:
+def test_a_token_is_accepted_by_its_own_service_only(verifier_kind: VerifierKind) -> None:
     first = root(meta={**HERE, "audience": UNRELATED.did})
     there = use([first, child(first)], aud=UNRELATED.did)
     assert verifier_kind.denied(there).code == "audience_mismatch"
     assert verifier_kind.verify(there, audience=UNRELATED.did)
 
 
-def test_a_chain_is_good_at_its_own_service_alone(verifier_kind: VerifierKind) -> None:
+def test_a_chain_is_accepted_by_its_own_service_only(verifier_kind: VerifierKind) -> None:
     """Whatever its holder signs, and however it was handed on."""
     there = use([*LINKS], aud=UNRELATED.did)
     denied = verifier_kind.denied(there, audience=UNRELATED.did)
@@ -452,7 +452,7 @@ def test_a_chain_is_good_at_its_own_service_alone(verifier_kind: VerifierKind) -
     assert "`audience=`" in (denied.fix or "")
 
 
-def test_a_service_takes_only_what_is_closed(verifier_kind: VerifierKind) -> None:
+def test_a_service_accepts_closed_grants_only(verifier_kind: VerifierKind) -> None:
     """Also one that has the DID of a PDP: it decides nothing by policy."""
     first = root(meta={"audience": SERVICE.did})
     denied = verifier_kind.denied(use([first, child(first, meta={"closed": True})]))
@@ -462,7 +462,9 @@ def test_a_service_takes_only_what_is_closed(verifier_kind: VerifierKind) -> Non
     assert denied.field == "meta.closed"
 
 
-def test_what_is_not_forkable_is_good_for_its_holder_alone(verifier_kind: VerifierKind) -> None:
+def test_a_grant_that_is_not_forkable_is_valid_for_its_holder_only(
+    verifier_kind: VerifierKind,
+) -> None:
     fixed = root(meta={**HERE, "forkable": False})
     denied = verifier_kind.denied(use([fixed, child(fixed)]))
     assert (denied.code, denied.hop, denied.field) == ("chain_invalid", 1, "meta.forkable")
@@ -471,7 +473,7 @@ def test_what_is_not_forkable_is_good_for_its_holder_alone(verifier_kind: Verifi
     assert verifier_kind.verify(use([sign(DELEGATION, own, ISSUER)]))
 
 
-def test_a_chain_of_the_hosted_service_is_taken_on_request(verifier_kind: VerifierKind) -> None:
+def test_a_chain_without_prf_is_accepted_on_request(verifier_kind: VerifierKind) -> None:
     first = root(meta=...)
     token = use([first, child(first, prf=...)])
     assert verifier_kind.denied(token, allow_missing_prf=False).code == "chain_invalid"
@@ -483,7 +485,7 @@ def test_a_chain_of_the_hosted_service_is_taken_on_request(verifier_kind: Verifi
     assert (denied.code, denied.field) == ("approval_mismatch", "meta.audience")
 
 
-def test_a_write_is_used_up_last(verifier_kind: VerifierKind) -> None:
+def test_a_nonce_is_claimed_after_all_checks(verifier_kind: VerifierKind) -> None:
     store = replay()
     for call in (READ, {**WRITE, "args": {"n": 2**60}}):
         assert verifier_kind.denied(TO_WRITE, call, replay=store).code == "resource_mismatch"

@@ -90,7 +90,7 @@ CASES: Final = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_first_failure_is_told(verifier_kind: VerifierKind, case: Case) -> None:
+def test_the_first_fault_is_reported(verifier_kind: VerifierKind, case: Case) -> None:
     settings = {"revocations": ["app_1"], **case.settings}
     denied = verifier_kind.denied(case.token, case.call, **settings)
     assert (denied.code, denied.hop, denied.field) == (case.code, case.hop, case.field), denied
@@ -107,7 +107,7 @@ def test_a_receipt_has_the_code_and_the_hop(verifier_kind: VerifierKind, tmp_pat
     assert (record.outcome, record.hop, record.agent) == ("revoked", 0, RESEARCHER.did)
 
 
-def test_why_says_that_it_is_revoked() -> None:
+def test_explain_shows_a_revocation() -> None:
     told = SYNC.explain(use([ROOT, CHILD], aud=PLANNER.did), revocations=["app_1"])
     assert "REFUSED: revoked at hop 0" in told
     assert "meta.app_id" in told

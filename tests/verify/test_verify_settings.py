@@ -38,7 +38,7 @@ WRONG: dict[str, list[Any]] = {
     ("setting", "value"),
     [(setting, value) for setting, values in WRONG.items() for value in values],
 )
-def test_a_wrong_setting_is_named(verifier_kind: VerifierKind, setting: str, value: Any) -> None:
+def test_an_invalid_setting_is_named(verifier_kind: VerifierKind, setting: str, value: Any) -> None:
     if (setting, value) == ("replay", None):
         return
     with pytest.raises(ConfigurationError) as wrong:
@@ -47,7 +47,7 @@ def test_a_wrong_setting_is_named(verifier_kind: VerifierKind, setting: str, val
 
 
 @pytest.mark.parametrize("setting", ["revocations", "replay"])
-def test_what_has_to_be_awaited_is_for_the_async_verifier(setting: str) -> None:
+def test_async_settings_are_refused_by_the_sync_verifier(setting: str) -> None:
     with pytest.raises(ConfigurationError, match="AsyncVerifier") as wrong:
         Verifier(**settings(**{setting: Awaited()}))
     assert wrong.value.setting == setting
@@ -60,7 +60,7 @@ def test_a_class_in_place_of_a_replay_store_is_named(verifier_kind: VerifierKind
     assert verifier_kind.verify(TOKEN, replay=MemoryReplayStore())
 
 
-def test_revocation_has_to_be_spoken_of(verifier_kind: VerifierKind) -> None:
+def test_revocations_is_a_required_setting(verifier_kind: VerifierKind) -> None:
     with pytest.raises(ConfigurationError, match="does not check revocation"):
         verifier_kind.make(revocations=...)
     assert verifier_kind.verify(TOKEN, revocations=())
@@ -77,7 +77,7 @@ CALLS: dict[str, list[Any]] = {
 @pytest.mark.parametrize(
     ("part", "value"), [(part, value) for part, values in CALLS.items() for value in values]
 )
-def test_a_call_that_is_none_is_the_caller_s_mistake(
+def test_an_invalid_call_is_the_callers_error(
     verifier_kind: VerifierKind, part: str, value: Any
 ) -> None:
     with pytest.raises(ConfigurationError) as wrong:
@@ -85,7 +85,7 @@ def test_a_call_that_is_none_is_the_caller_s_mistake(
     assert wrong.value.setting == part
 
 
-def test_why_of_a_call_needs_all_of_it(verifier_kind: VerifierKind) -> None:
+def test_explain_of_a_call_needs_command_and_resource(verifier_kind: VerifierKind) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         verifier_kind.explain(TOKEN, {"resource": {}})
     assert wrong.value.setting == "command"
@@ -95,7 +95,9 @@ def test_why_of_a_call_needs_all_of_it(verifier_kind: VerifierKind) -> None:
 
 
 @pytest.mark.parametrize("now", [-1, float("nan"), float("inf"), 1e15])
-def test_a_clock_that_tells_no_time_allows_nothing(verifier_kind: VerifierKind, now: float) -> None:
+def test_a_clock_without_a_valid_time_allows_nothing(
+    verifier_kind: VerifierKind, now: float
+) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         verifier_kind.verify(TOKEN, clock=lambda: now)
     assert wrong.value.setting == "clock"
@@ -121,13 +123,13 @@ def test_a_closed_async_verifier_allows_nothing_and_closes_again(backend: str) -
     anyio.run(use, backend=backend)
 
 
-def test_a_verifier_says_who_it_is(verifier_kind: VerifierKind) -> None:
+def test_a_verifier_shows_its_audience(verifier_kind: VerifierKind) -> None:
     verifier = verifier_kind.make(replay=MemoryReplayStore())
     assert verifier.audience == SERVICE.did
     assert repr(verifier) == f"{type(verifier).__name__}(audience={SERVICE.did!r})"
 
 
-def test_an_effect_that_nobody_performs_is_a_mistake(verifier_kind: VerifierKind) -> None:
+def test_an_unknown_effect_is_a_type_error(verifier_kind: VerifierKind) -> None:
     from nomos._core.effects import Pause, perform
 
     with pytest.raises(TypeError, match="which this runtime does not perform"):

@@ -38,7 +38,7 @@ class Clock:
         return self.now
 
 
-def test_one_agent_has_a_fifth_and_one_app_two_fifths() -> None:
+def test_an_agent_may_use_a_fifth_and_an_app_two_fifths() -> None:
     clock = Clock()
     store = MemoryReplayStore(limit=FEWEST_SHARED, clock=clock)
     used = 0
@@ -66,18 +66,18 @@ def test_one_agent_has_a_fifth_and_one_app_two_fifths() -> None:
     assert sum(store._held.values()) == 2
 
 
-def test_a_small_store_is_not_shared_out() -> None:
+def test_a_small_store_is_not_divided_into_shares() -> None:
     store = MemoryReplayStore(limit=3, clock=Clock())
     assert [store.claim("a", "b", f"{n}", NOW + 60) for n in range(3)] == [True] * 3
 
 
-def test_approvals_have_no_agent_in_common() -> None:
+def test_approvals_do_not_share_an_agents_limit() -> None:
     store = MemoryReplayStore(limit=FEWEST_SHARED, clock=Clock())
     for number in range(FEWEST_SHARED // 2):
         assert store.claim(APPROVAL, "b", f"{number}", NOW + 60, family=f"app {number}")
 
 
-def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stored_replay_store_has_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     with SqlReplayStore(tmp_path / "used.db", clock) as store:
         store._shares = shares.NonceShares(10)
@@ -93,7 +93,7 @@ def test_a_stored_one_has_a_share_too(tmp_path: Path, monkeypatch: pytest.Monkey
         assert store.claim("flooder", "service", "later", int(clock.now) + 60)
 
 
-def test_an_app_with_very_many_children_has_its_share_of_a_stored_one(tmp_path: Path) -> None:
+def test_an_app_with_many_children_is_limited_in_a_stored_one(tmp_path: Path) -> None:
     clock, ends = Clock(), NOW + 60
     with SqlReplayStore(tmp_path / "used.db", clock) as store:
         store._shares = shares.NonceShares(FEWEST_SHARED)
@@ -112,7 +112,7 @@ def test_an_app_with_very_many_children_has_its_share_of_a_stored_one(tmp_path: 
         assert store.claim("one more child", "service", "n", int(clock.now) + 60, family="app")
 
 
-def test_issuers_whose_number_is_known_are_bounded(
+def test_the_number_of_cached_counts_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shares, "MOST_COUNTED", 3)
@@ -123,7 +123,7 @@ def test_issuers_whose_number_is_known_are_bounded(
         assert len(counted["agent"]._left) == len(counted["app"]._left) == 3
 
 
-def test_an_issuer_uses_nothing_of_the_share_of_anothers_app() -> None:
+def test_an_issuer_does_not_use_another_apps_share() -> None:
     """Both may be trusted, and what one of them writes as an app's id is its own affair."""
     store = replay()
     known = settings(trusted_issuers=[ISSUER.did, UNRELATED.did], replay=store)
@@ -139,7 +139,7 @@ def test_an_issuer_uses_nothing_of_the_share_of_anothers_app() -> None:
     assert held == {f"{ISSUER.did} app", f"{UNRELATED.did} app"}
 
 
-def test_several_processes_hardly_go_beyond_a_share(tmp_path: Path) -> None:
+def test_several_processes_exceed_a_share_only_slightly(tmp_path: Path) -> None:
     """Each but one by a 32nd of it: they count for themselves, and not at each use."""
     stores = [SqlReplayStore(tmp_path / "used.db", Clock()) for _ in range(8)]
     used, share = 0, FEWEST_SHARED * 2 // 5
@@ -171,7 +171,7 @@ class Shared(Own):
 
 
 @pytest.mark.parametrize("store", [Own(), Shared()])
-def test_only_a_store_that_has_shares_learns_of_the_family(store: Any) -> None:
+def test_only_a_store_with_shares_gets_the_app(store: Any) -> None:
     import anyio
 
     use = ClaimNonce("a", "b", "n", 1, "app")
@@ -180,7 +180,7 @@ def test_only_a_store_that_has_shares_learns_of_the_family(store: Any) -> None:
     assert anyio.run(AsyncVerifier(**given)._run, perform(use)) is True
 
 
-def test_a_clock_that_was_ahead_leaves_no_more_behind_than_it_dropped() -> None:
+def test_a_clock_that_was_ahead_refuses_only_the_span_that_it_dropped() -> None:
     now = 1_000_000.0
     store = MemoryReplayStore(clock=lambda: now)
     assert store.claim("a", "s", "1", int(now) + 60)

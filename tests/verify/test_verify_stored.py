@@ -81,7 +81,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
-def test_it_is_kept_across_a_restart(url: str) -> None:
+def test_claims_survive_a_restart(url: str) -> None:
     with SqlReplayStore(url) as store:
         assert store.claim("i", "a", "n", SOON)
         assert not store.claim("i", "a", "n", SOON)
@@ -108,7 +108,7 @@ def test_two_processes_race_and_each_use_has_one_winner(url: str) -> None:
     assert all({a, b} == {"0", "1"} for a, b in zip(one, other, strict=True))
 
 
-def test_threads_share_it(url: str) -> None:
+def test_threads_share_one_store(url: str) -> None:
     with SqlReplayStore(url) as store, ThreadPoolExecutor(8) as threads:
         nonces = [f"n{number}" for number in range(25)] * 4
         won = list(threads.map(lambda nonce: store.claim("i", "a", nonce, SOON), nonces))
@@ -122,7 +122,7 @@ def closing(store: SqlReplayStore) -> str:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_it_works_on_both_sides_of_a_fork(url: str) -> None:
+def test_a_store_works_on_both_sides_of_a_fork(url: str) -> None:
     with SqlReplayStore(url) as store:
         assert store.claim("i", "a", "parent", SOON)
 
@@ -155,7 +155,7 @@ print(store.claim("i", "a", "orphan", ends), flush=True)
 """
 
 
-def test_what_a_forked_child_used_is_used_after_its_parent_has_ended(url: str) -> None:
+def test_claims_of_a_forked_child_survive_its_parent(url: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORKED, url, str(SOON)],
         stdout=subprocess.PIPE,
@@ -191,7 +191,7 @@ def test_a_fork_waits_for_the_claim_that_another_thread_makes(tmp_path: Path) ->
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_file_that_cannot_be_closed_is_the_parents_alone(
+def test_a_file_that_cannot_be_closed_is_used_by_the_parent_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_closed_is_the_parents_alone(
         assert store.claim("i", "a", "m", SOON)
 
 
-def test_a_file_that_was_open_when_others_forked_is_not_used(tmp_path: Path) -> None:
+def test_a_file_open_during_a_foreign_fork_is_not_used(tmp_path: Path) -> None:
     with SqlReplayStore(tmp_path / "used.db") as store:
         assert store.claim("i", "a", "n", SOON)
         store._database.in_child()  # as for a server that forks without telling Python before
@@ -216,7 +216,7 @@ def test_a_file_that_was_open_when_others_forked_is_not_used(tmp_path: Path) -> 
         store._database._left_behind.pop().dispose()
 
 
-def test_what_has_expired_is_forgotten_and_refused(url: str) -> None:
+def test_expired_nonces_are_deleted_and_refused(url: str) -> None:
     now = [1_000.0]
     with SqlReplayStore(url, clock=lambda: now[0]) as store:
         assert store.claim("i", "a", "old", 1_000)
@@ -230,7 +230,7 @@ def test_what_has_expired_is_forgotten_and_refused(url: str) -> None:
             store.claim("i", "a", "old", 1_000)
 
 
-def test_what_a_clock_that_was_ahead_has_forgotten_is_refused(url: str) -> None:
+def test_nonces_deleted_by_a_clock_that_was_ahead_are_refused(url: str) -> None:
     now = [1_000.0]
     with SqlReplayStore(url, clock=lambda: now[0]) as store:
         assert store.claim("i", "a", "used", 1_060)
@@ -255,7 +255,7 @@ def test_what_a_clock_that_was_ahead_has_forgotten_is_refused(url: str) -> None:
             again.claim("i", "a", "used", 1_060)
 
 
-def test_a_clock_that_was_years_ahead_stands_in_nobodys_way(url: str) -> None:
+def test_claims_work_after_a_clock_was_years_ahead(url: str) -> None:
     now, years = [1_000_000.0], 10 * 365 * 86_400
     with SqlReplayStore(url, clock=lambda: now[0]) as store:
         assert store.claim("i", "a", "used", 1_000_060)
@@ -284,7 +284,7 @@ WHERE excluded.before > nonces_forgotten.before
 """
 
 
-def test_one_of_an_older_version_goes_on_and_that_version_is_refused(url: str) -> None:
+def test_an_older_file_is_upgraded_and_then_refused_by_the_older_version(url: str) -> None:
     def run(statements: str) -> int:
         engine = sa.create_engine(f"sqlite:///{url}" if "://" not in url else url)
         with engine.begin() as connection:
@@ -319,7 +319,7 @@ with SqlReplayStore(sys.argv[1], clock=lambda: ahead) as store:
 """
 
 
-def test_a_process_whose_clock_is_ahead_makes_none_work_twice(url: str) -> None:
+def test_a_process_with_a_clock_ahead_makes_no_nonce_work_twice(url: str) -> None:
     with SqlReplayStore(url) as store:
         assert store.claim("i", "a", "used", SOON)
         assert store.claim("i", "a", "later", SOON + 2 * 86_400)
@@ -342,7 +342,7 @@ with SqlReplayStore(url, clock=lambda: late) as store:
 """
 
 
-def test_what_is_forgotten_meanwhile_works_for_nobody(url: str) -> None:
+def test_a_nonce_deleted_concurrently_is_refused(url: str) -> None:
     """Whoever claims while two others forget is told no, or that it cannot be known."""
     used = [f"n{number}" for number in range(300)]
     with SqlReplayStore(url) as store:
@@ -362,7 +362,7 @@ def test_what_is_forgotten_meanwhile_works_for_nobody(url: str) -> None:
         assert told == {False, None}
 
 
-def test_a_verifier_of_each_kind_uses_it(verifier_kind: VerifierKind, tmp_path: Path) -> None:
+def test_both_kinds_of_verifier_use_the_store(verifier_kind: VerifierKind, tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     with SqlReplayStore(path, clock=lambda: NOW) as store:
         assert verifier_kind.verify(TO_WRITE, WRITE, replay=store)
@@ -373,7 +373,7 @@ def test_a_verifier_of_each_kind_uses_it(verifier_kind: VerifierKind, tmp_path: 
     store.close()
 
 
-def test_a_database_that_fails_says_so_without_its_url(tmp_path: Path) -> None:
+def test_a_database_error_does_not_contain_the_url(tmp_path: Path) -> None:
     path = tmp_path / "used.db"
     path.write_text("no database" * 1000)
     with SqlReplayStore(f"sqlite:///{path}") as store, pytest.raises(StorageUnavailable) as failed:
@@ -382,7 +382,7 @@ def test_a_database_that_fails_says_so_without_its_url(tmp_path: Path) -> None:
     assert repr(store) == "SqlReplayStore(sqlite)"
 
 
-def test_a_file_that_cannot_be_used_is_unavailable_without_its_name(tmp_path: Path) -> None:
+def test_an_unusable_file_is_unavailable_without_its_name(tmp_path: Path) -> None:
     folder, link, gone = (tmp_path / f"{name}_{SECRET}" for name in ("folder", "link", "gone"))
     folder.mkdir()
     link.symlink_to(tmp_path / "used.db")
@@ -394,7 +394,7 @@ def test_a_file_that_cannot_be_used_is_unavailable_without_its_name(tmp_path: Pa
 
 
 @pytest.mark.parametrize("url", [None, b"used.db", 7, "used\0.db", "sqlite:///used\0.db"])
-def test_what_is_no_url_is_a_configuration_error(url: Any) -> None:
+def test_an_invalid_url_is_a_configuration_error(url: Any) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         SqlReplayStore(url)
     assert wrong.value.setting == "url"
@@ -413,7 +413,7 @@ def test_what_is_no_url_is_a_configuration_error(url: Any) -> None:
         "/nowhere/at/all/used.db",
     ],
 )
-def test_a_url_that_will_not_do_is_not_repeated(url: str) -> None:
+def test_an_unsupported_url_is_not_repeated(url: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
         SqlReplayStore(url)
     assert wrong.value.setting == "url"

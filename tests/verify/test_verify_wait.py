@@ -34,7 +34,7 @@ def check_timeout_message(wrong: BaseException, wait: str) -> None:
 
 
 @pytest.mark.parametrize("wait", [0.1, 1])
-def test_a_verifier_waits_as_long_as_it_is_told(silent: str, wait: float) -> None:
+def test_a_verifier_waits_for_its_startup_timeout(silent: str, wait: float) -> None:
     for url in (silent, UNUSED_URL):
         began = time.monotonic()
         with pytest.raises(Unreachable) as wrong:
@@ -44,7 +44,7 @@ def test_a_verifier_waits_as_long_as_it_is_told(silent: str, wait: float) -> Non
         assert url in str(wrong.value)
 
 
-async def test_the_async_verifier_waits_as_long(silent: str) -> None:
+async def test_the_async_verifier_waits_for_its_startup_timeout(silent: str) -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable) as wrong:
         async with AsyncVerifier.from_control_plane(
