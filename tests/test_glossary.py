@@ -35,6 +35,12 @@ SIGNER: Final = sorted((ROOT / "ucan-bin" / "src").rglob("*.ts"))
 DOCS: Final = sorted((ROOT / "docs").rglob("*.md"))
 """The pages of the documentation, and the records of decisions in `docs/adr`."""
 
+TESTS: Final = sorted((ROOT / "tests").rglob("test_*.py"))
+"""The modules with tests."""
+
+RIDDLE: Final = re.compile(r"test_(?:what(?:ever)?|who|whose|where|how)_")
+"""The beginning of a test's name that names no subject."""
+
 ALLOWED: Final[Mapping[str, frozenset[str]]] = {
     "server/storage/tables.py": frozenset(("deed",)),  # a column, named so by a migration
 }
@@ -69,6 +75,20 @@ def prose(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
+
+
+def names_of_tests(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of the tests that a module defines, those of classes too."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                if name.startswith("test_"):
+                    yield name
+
+
+def is_clear(name: str) -> bool:
+    """Whether a test's name begins with its subject and has no word that is ruled out."""
+    return RIDDLE.match(name) is None and not found_in(name.replace("_", " "))
 
 
 def found_in(text: str) -> set[str]:
@@ -134,7 +154,30 @@ def test_no_page_of_the_docs_has_an_excluded_word(path: Path) -> None:
     assert found_in(text_of(path.read_text("utf-8"))) == set()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_what_a_token_proves",
+        "test_who_may_do_it",
+        "test_a_caller_is_told_apart",
+        "test_whoever_calls_obeys_the_rule",
+        "test_a_grant_is_handed_on",
+    ],
+)
+def test_an_unclear_test_name_is_detected(name: str) -> None:
+    tree = ast.parse(f"class Tests:\n    async def {name}(self): ...\n")
+    assert [is_clear(each) for each in names_of_tests(tree)] == [False]
+    assert is_clear("test_a_handed_over_key_is_read_once")
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT / "tests")))
+def test_every_test_is_named_by_subject_and_behaviour(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert [name for name in names_of_tests(tree) if not is_clear(name)] == []
+
+
 def test_each_searched_part_has_files() -> None:
+    assert TESTS
     assert SOURCES
     assert SIGNER
     assert PAGES
