@@ -105,9 +105,8 @@ def explain(bundle: Bundle, inquiry: PolicyQuestion) -> PolicyExplanation:
         changes = () if nearest is None else (Suggestion("command", text=nearest),)
         return PolicyExplanation(verdict, (), (), changes)
     if verdict.reason == "policy_error" and not verdict.policies:
-        return PolicyExplanation(
-            verdict, (), (), ()
-        )  # Cedar could not evaluate the question at all
+        # Cedar could not evaluate the question at all.
+        return PolicyExplanation(verdict, (), (), ())
     question = CedarRequest(bundle, inquiry, found[0])
     looks = tuple(_look(policy, question) for policy in bundle.policies)
     named = tuple(each for each in bundle.policies if each.name in verdict.policies)
@@ -132,46 +131,39 @@ def _is_about(node: Node, *subjects: Node) -> bool:
     return False
 
 
+@dataclass(frozen=True)
 class _ExplainedQuestion:
     """One question, its decision, and how every policy applies to it."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        inquiry: PolicyQuestion,
-        question: CedarRequest,
-        verdict: PolicyDecision,
-        looks: tuple[PolicyTrace, ...],
-    ) -> None:
-        self._bundle = bundle
-        self._inquiry = inquiry
-        self._question = question
-        self._verdict = verdict
-        self._looks = looks
+    bundle: Bundle
+    inquiry: PolicyQuestion
+    question: CedarRequest
+    verdict: PolicyDecision
+    looks: tuple[PolicyTrace, ...]
 
     def changes(self) -> Iterator[Suggestion]:
         """Yield the changes that would alter the decision."""
-        if self._verdict.reason == "policy_error":
+        if self.verdict.reason == "policy_error":
             yield from self._mend()
-        elif self._verdict.decision == "allow":
+        elif self.verdict.decision == "allow":
             yield from self._against()
-        elif self._verdict.decision == "requires_step_up":
+        elif self.verdict.decision == "requires_step_up":
             yield self._approve()
-            yield self._lift(self._named(self._verdict))
+            yield self._lift(self._named(self.verdict))
         else:
             yield from self._for()
 
     def _named(self, verdict: PolicyDecision) -> list[PolicyTrace]:
-        return [each for each in self._looks if each.policy.name in verdict.policies]
+        return [each for each in self.looks if each.policy.name in verdict.policies]
 
     def _without(self, looks: Iterable[PolicyTrace]) -> Bundle:
-        return _variant(self._bundle, {each.policy.name: None for each in looks})
+        return _variant(self.bundle, {each.policy.name: None for each in looks})
 
     def _approve(self) -> Suggestion:
-        _, policies = self._question.ask(cosigned=True)
+        _, policies = self.question.ask(cosigned=True)
         then = PolicyDecision("allow", policies=tuple(sorted(each.name for each in policies)))
-        parts = tuple(PolicyPart(each.policy) for each in self._named(self._verdict))
-        return Suggestion("approve", parts, roles=self._verdict.roles, then=then)
+        parts = tuple(PolicyPart(each.policy) for each in self._named(self.verdict))
+        return Suggestion("approve", parts, roles=self.verdict.roles, then=then)
 
     def _lift(self, fired: Collection[PolicyTrace]) -> Suggestion:
         """Return the change under which none of these forbids applies, apart from an approval."""
@@ -179,41 +171,41 @@ class _ExplainedQuestion:
             PolicyPart(each.policy, tuple(one for one in each.conditions if _can_change(one.node)))
             for each in fired
         )
-        change = Suggestion("lift", parts, then=decide(self._without(fired), self._inquiry))
+        change = Suggestion("lift", parts, then=decide(self._without(fired), self.inquiry))
         return self._with_question(change)
 
     def _for(self) -> Iterator[Suggestion]:
         """Yield what would change a deny: forbids first, then permits."""
-        base, verdict, lifted = self._bundle, self._verdict, list[PolicyTrace]()
+        base, verdict, lifted = self.bundle, self.verdict, list[PolicyTrace]()
         while verdict.reason == "policy_denied" and verdict.policies:
             lifted += self._named(verdict)
             base = self._without(lifted)
-            verdict = decide(base, self._inquiry)
+            verdict = decide(base, self.inquiry)
         if lifted:
             yield self._lift(lifted)
         if verdict.reason == "policy_denied":
             away = tuple(each.policy for each in lifted)
             for look in self._near("permit"):
                 yield self._met("meet", look, base, away)
-            added = _suggested(self._bundle, self._inquiry)
-            then = decide(_variant(base, {}, [added]), self._inquiry)
+            added = _suggested(self.bundle, self.inquiry)
+            then = decide(_variant(base, {}, [added]), self.inquiry)
             yield Suggestion("add", lifted=away, text=added.text, then=then)
 
     def _against(self) -> Iterator[Suggestion]:
         """Yield what would change an allow."""
         permits = [
-            each for each in self._looks if each.policy.effect == "permit" and each.state == "holds"
+            each for each in self.looks if each.policy.effect == "permit" and each.state == "holds"
         ]
-        then = decide(self._without(permits), self._inquiry)
+        then = decide(self._without(permits), self.inquiry)
         yield Suggestion("withdraw", tuple(PolicyPart(each.policy) for each in permits), then=then)
         for look in self._near("forbid"):
-            yield self._met("forbid", look, self._bundle, ())
+            yield self._met("forbid", look, self.bundle, ())
 
     def _near(self, effect: Literal["permit", "forbid"]) -> Iterable[PolicyTrace]:
         """Return the policies about this command that do not apply, the nearest first."""
         near = [
             each
-            for each in self._looks
+            for each in self.looks
             if each.policy.effect == effect and each.concerns and each.unmet
         ]
         return sorted(near, key=lambda each: len(each.unmet))[:MAX_NEAR]
@@ -229,22 +221,22 @@ class _ExplainedQuestion:
         text = without(look.policy.effect, look.body, unmet)
         met = _variant(base, {look.policy.name: replace(look.policy, text=text)})
         part = PolicyPart(look.policy, look.unmet)
-        change = Suggestion(kind, (part,), away, then=decide(met, self._inquiry))
+        change = Suggestion(kind, (part,), away, then=decide(met, self.inquiry))
         return self._with_question(change)
 
     def _mend(self) -> Iterator[Suggestion]:
-        failing = self._named(self._verdict)
+        failing = self._named(self.verdict)
         parts = tuple(PolicyPart(each.policy, tuple(_failing(each))) for each in failing)
-        yield Suggestion("mend", parts, then=decide(self._without(failing), self._inquiry))
+        yield Suggestion("mend", parts, then=decide(self._without(failing), self.inquiry))
 
     def _with_question(self, change: Suggestion) -> Suggestion:
         """Add a similar question with another decision, if one is found."""
         nodes = [each.node for part in change.parts for each in part.conditions]
-        catalog, facts = self._bundle.catalog, self._bundle.facts
-        for inquiry, edits in counterfactuals(nodes, self._inquiry, catalog, facts):
-            answered = decide(self._bundle, inquiry)
+        catalog, facts = self.bundle.catalog, self.bundle.facts
+        for inquiry, edits in counterfactuals(nodes, self.inquiry, catalog, facts):
+            answered = decide(self.bundle, inquiry)
             if (answered.decision, answered.reason) not in (
-                (self._verdict.decision, self._verdict.reason),
+                (self.verdict.decision, self.verdict.reason),
                 ("deny", "policy_error"),
             ):
                 return replace(change, question=edits, answered=answered)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -205,15 +205,7 @@ class _Evaluator:
 
 def _with(term: Term, fields: frozenset[str], *, fails: bool) -> Term:
     """Return the same term with further fields."""
-    return Term(
-        term.value,
-        term.fields | fields,
-        term.fails or fails,
-        term.folder,
-        term.members,
-        term.kind,
-        term.above,
-    )
+    return replace(term, fields=term.fields | fields, fails=term.fails or fails)
 
 
 def _chain(node: Node, name: str) -> Iterator[Node]:

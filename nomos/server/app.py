@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from importlib import metadata
-from typing import Final
 
 from starlette.types import ASGIApp
 
@@ -36,12 +35,10 @@ from nomos.server.policies import activation
 from nomos.server.providers.catalog import load_catalog
 from nomos.server.settings import Settings
 from nomos.server.signing.issuers import Issuers
-from nomos.server.signing.keys import KeyFiles, SignerPort
-from nomos.server.startup import check_depth, migrate
+from nomos.server.signing.keys import SignerPort
+from nomos.server.startup import PDP_KEY, check_depth, open_folder
 from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
-
-PDP_KEY: Final = "pdp"
 
 
 class System:
@@ -92,13 +89,7 @@ class System:
         try:
             async with AsyncExitStack() as closing:
                 closing.callback(lock_data_dir(settings).release)
-                expected = consistency.inspect(settings.data)
-                keys = KeyFiles(settings.data / "keys", signer)
-                store = Store(settings.data, clock)
-                closing.push_async_callback(store.close)
-                await migrate(store, settings.data)
-                await consistency.adopt(store, settings.data, expected)
-                closing.push_async_callback(keys.forget)
+                store, keys = await open_folder(settings.data, signer, clock, closing)
                 issuers = Issuers(store, keys, signer, clock)
                 await issuers.open(DEFAULT)
                 await consistency.check_checkpoints(

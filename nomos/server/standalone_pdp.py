@@ -38,13 +38,10 @@ from nomos.server.policies import activation
 from nomos.server.policies.active import ActivePolicy
 from nomos.server.providers.catalog import load_catalog
 from nomos.server.settings import Settings
-from nomos.server.signing.keys import KeyFiles, SignerPort
-from nomos.server.startup import check_depth, migrate
+from nomos.server.signing.keys import SignerPort
+from nomos.server.startup import PDP_KEY, check_depth, open_folder
 from nomos.server.storage import feed_position as ends
-from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
-
-PDP_KEY: Final = "pdp"
 
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -109,13 +106,7 @@ class StandalonePdp:
             async with AsyncExitStack() as closing:
                 closing.callback(lock_data_dir(settings).release)
                 _refuse_control_plane(settings.data)
-                expected = consistency.inspect(settings.data)
-                keys = KeyFiles(settings.data / "keys", signer)
-                store = Store(settings.data, clock)
-                closing.push_async_callback(store.close)
-                await migrate(store, settings.data)
-                await consistency.adopt(store, settings.data, expected)
-                closing.push_async_callback(keys.forget)
+                store, keys = await open_folder(settings.data, signer, clock, closing)
                 issuers = TrustedIssuers(trust.issuer, trust.tenant, clock)
                 http = AsyncHttp(endpoint)
                 closing.push_async_callback(http.close)

@@ -14,6 +14,8 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nomos._core.http_rules.errors import RequestError, error_body
@@ -24,7 +26,6 @@ SETTING: Final = "NOMOS_HOST_NAMES"
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*")
 MAX_NAMES: Final = 100
-REQUEST_ID: Final = HEADER.encode()
 
 
 class AllowedHosts:
@@ -40,7 +41,7 @@ class AllowedHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._allows(scope):
-            await _refuse(scope, send)
+            await _refuse(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -93,23 +94,14 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _refuse(scope: Scope, send: Send) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     message = (
         "the host that the request names is not one of this server's: use one of its names, or "
         f"have its operator allow this one (--host-name, or {SETTING})"
     )
     error = RequestError("invalid_request", message, status=421)
-    sent = [value.decode("latin-1") for name, value in scope["headers"] if name == REQUEST_ID]
-    request_id = choose(sent, secrets.token_hex)
-    content = json.dumps(error_body(error, request_id)).encode()
-    headers = {
-        b"content-type": b"application/json",
-        b"content-length": str(len(content)).encode(),
-        b"cache-control": b"no-store",
-        b"connection": b"close",
-        b"x-request-id": request_id.encode(),
-    }
-    await send(
-        {"type": "http.response.start", "status": error.status, "headers": list(headers.items())}
-    )
-    await send({"type": "http.response.body", "body": content})
+    request_id = choose(Headers(scope=scope).getlist(HEADER), secrets.token_hex)
+    content = json.dumps(error_body(error, request_id))
+    headers = {"cache-control": "no-store", "connection": "close", HEADER: request_id}
+    response = Response(content, error.status, headers, "application/json")
+    await response(scope, receive, send)

@@ -93,30 +93,21 @@ async def decide(
     A vote on another version than the present one does not count; the error's `details` then have
     the present one.
     """
-    reason = answer.reason
-    redacted = None if reason is None else redact_text(reason)
-    ballot = Ballot(operator.app, operator.covers, answer.approve, answer.version, redacted)
-    record = partial(_record, new_receipt_id(_now_ms(context)), _now_ms(context), request_id)
+    reason = None if answer.reason is None else redact_text(answer.reason)
+    ballot = Ballot(operator.app, operator.covers, answer.approve, answer.version, reason)
+    at = int(context.clock() * 1000)
+    record = partial(_record, new_receipt_id(at), at, request_id)
     show = partial(approval_view.view, context.control_url)
     after = await context.store.envelopes.vote(operator.tenant, ident, ballot, record, show)
     if after is None:
         raise _not_found(ident)
     if isinstance(after, VoteError):
-        raise ControlError(
-            after.code, after.message, details=await _now(context, operator, ident, after)
-        )
+        changed = after.code == "question_changed"
+        details = {"approval": await view(context, operator, ident)} if changed else None
+        raise ControlError(after.code, after.message, details=details)
     for topic in (f"approval:{after.id}", f"approvals:{after.tenant}", "outbox"):
         context.notifier.notify(topic)
     return show(after, int(context.clock()))
-
-
-async def _now(
-    context: Context, operator: ApiKey, ident: str, objection: VoteError
-) -> dict[str, Any] | None:
-    """Return the present request as `details` of a vote on another version."""
-    if objection.code != "question_changed":
-        return None
-    return {"approval": await view(context, operator, ident)}
 
 
 async def _found(context: Context, tenant: str, ident: str, app: str | None) -> Envelope:
@@ -144,10 +135,6 @@ async def _settled(context: Context, envelope: Envelope, until: float) -> Envelo
         await context.notifier.wait(f"approval:{envelope.id}", left)
         envelope = await _found(context, envelope.tenant, envelope.id, None)
     return envelope
-
-
-def _now_ms(context: Context) -> int:
-    return int(context.clock() * 1000)
 
 
 def _record(ident: str, at: int, request_id: str, after: Envelope, vote: Vote) -> Record:

@@ -55,7 +55,10 @@ async def origin(
     at = int(context.clock() * 1000)
     links = delegation_records(caller.tenant, found.descent, found.links, at, new_receipt_id)
     record = await context.store.delegations.note(links) or found.descent.receipt
-    fault = _mismatch(caller, message) or await chain_verification.check_attenuation(
+    fault = None
+    if isinstance(caller, AgentPrincipal):
+        fault = invocation_auth.check_request(caller, message)
+    fault = fault or await chain_verification.check_attenuation(
         context, found, question, caller.tenant
     )
     origin = DelegationContext(held=found, fault=fault, record=record)
@@ -86,14 +89,6 @@ async def _held_still(
         root = caller.held.descent.root
         return ChainFault("revoked", f"revoked: {', '.join(sorted(revoked))}", root)
     return caller.held
-
-
-def _mismatch(caller: ApiKey, message: AuthorizeRequest) -> ChainFault | None:
-    return (
-        invocation_auth.check_request(caller, message)
-        if isinstance(caller, AgentPrincipal)
-        else None
-    )
 
 
 def _at_fault(context: Context, caller: ApiKey, origin: DelegationContext) -> DelegationContext:

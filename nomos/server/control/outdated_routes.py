@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -132,38 +132,32 @@ def _receipt(grant: ServiceGrant, revoked: RevocationRow, by: str, request_id: s
 
 def listed(found: Sequence[OutdatedIssue]) -> list[OutdatedGrant]:
     """Return these as members of a reply."""
-    return list(map(_listed, found))
-
-
-def _listed(each: OutdatedIssue) -> OutdatedGrant:
-    opened = [OpenFieldReply(policy=one.policy, field=one.field) for one in each.open]
-    return OutdatedGrant(
-        cid=each.grant.cid,
-        receipt_id=each.grant.receipt,
-        agent=each.grant.agent,
-        app=each.grant.app,
-        audience=each.grant.audience,
-        command=each.command,
-        resource=each.resource,
-        expires_at=iso(each.grant.expires_at),
-        policies=list(each.policies),
-        open=opened or None,
-        delegated=each.delegated,
-    )
+    return [
+        OutdatedGrant(
+            cid=each.grant.cid,
+            receipt_id=each.grant.receipt,
+            agent=each.grant.agent,
+            app=each.grant.app,
+            audience=each.grant.audience,
+            command=each.command,
+            resource=each.resource,
+            expires_at=iso(each.grant.expires_at),
+            policies=list(each.policies),
+            open=[OpenFieldReply(policy=o.policy, field=o.field) for o in each.open] or None,
+            delegated=each.delegated,
+        )
+        for each in found
+    ]
 
 
 async def warn(context: Context, tenant: str) -> None:
     """Log the grants that a start with changed policies leaves at services."""
     found = await find(context, tenant, most=MAX_AT_START)
-    for line in _warnings(found):
-        log.warning("%s", line)
-
-
-def _warnings(found: OutdatedGrants) -> Iterator[str]:
     if found.count or found.more:
-        many = f"at least {found.count}" if found.more else f"{found.count}"
-        yield (
-            f"{many} live grants for services would not be given by the active policies, "
-            "and services accept them until they expire. `nomos policy activate VERSION "
-            "--revoke` lists and revokes them"
+        log.warning(
+            "%s%d live grants for services would not be given by the active policies, and services "
+            "accept them until they expire. `nomos policy activate VERSION --revoke` lists and "
+            "revokes them",
+            "at least " if found.more else "",
+            found.count,
         )

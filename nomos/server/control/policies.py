@@ -223,8 +223,8 @@ async def post_activate(context: Context, request: Request, caller: ApiKey) -> A
     before = await _active(context, caller)
     done = await context.store.policies.activate(_who(context, request, caller), version)
     assert done is not None, "no predecessor was required"
-    _take_over(context, caller, bundle, done)
-    return await _done(context, request, caller, sent, _Change(version, done, before))
+    change = _Change(version, bundle, done, before)
+    return await _activated(context, request, caller, sent, change)
 
 
 @route(
@@ -256,14 +256,9 @@ async def post_rollback(context: Context, request: Request, caller: ApiKey) -> A
             who, version, act="rollback", after=last.number
         )
         if done is not None:
-            _take_over(context, caller, bundle, done)
-            return await _done(context, request, caller, sent, _Change(version, done, last))
+            change = _Change(version, bundle, done, last)
+            return await _activated(context, request, caller, sent, change)
     raise ControlError("unavailable", "policy versions changed concurrently; retry")
-
-
-def _take_over(context: Context, caller: ApiKey, bundle: Bundle, done: Activation) -> None:
-    context.live.activate(bundle, done.version, done.number)
-    context.notifier.notify(activation.policy_topic(caller.tenant))
 
 
 async def _options(request: Request, kind: type[Options]) -> Options:
@@ -274,18 +269,21 @@ async def _options(request: Request, kind: type[Options]) -> Options:
 
 @dataclass(frozen=True)
 class _Change:
-    """The active version, since when, and the one before it."""
+    """A version that became the active one, and the one before it."""
 
     version: Version
+    bundle: Bundle
     done: Activation
     before: Activation
 
 
-async def _done(
+async def _activated(
     context: Context, request: Request, caller: ApiKey, sent: ActivateRequest, change: _Change
 ) -> ActivationReply:
-    """Return the active version, and the live grants of services that it would not give."""
+    """Let a version decide; return it, and the live grants of services that it would not give."""
     version, done, before = change.version, change.done, change.before
+    context.live.activate(change.bundle, done.version, done.number)
+    context.notifier.notify(activation.policy_topic(caller.tenant))
     tenant, request_id = caller.tenant, request.state.request_id
     revoke = partial(outdated_routes.revoke, context, tenant, by=caller.app, request_id=request_id)
     wanted = revoke if sent.revoke_live else None

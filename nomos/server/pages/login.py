@@ -43,8 +43,7 @@ async def show_login(context: Context, request: Request) -> Response:
     link = await _known(context, token)
     problem = _problem(link, int(context.clock()))
     if problem is not None:
-        await _bounded(context, request)
-        _failed(context, request)
+        _count_failure(context, request)
         return _form(context, current, target, status=401, problem=problem)
     return _form(context, current, target, link=link, token=token)
 
@@ -66,8 +65,7 @@ async def sign_in(context: Context, request: Request) -> Response:
     except ControlError as refusal:
         if refusal.code not in ("invalid_api_key", "missing_api_key", "forbidden", "app_disabled"):
             raise
-        await _bounded(context, request)
-        _failed(context, request)
+        _count_failure(context, request)
         return _form(context, current, target, status=401, problem=refusal.message)
     response = redirect(target)
     browser_sessions.set_cookie(response, context.control_url, secret)
@@ -184,16 +182,11 @@ def _form(
     return response
 
 
-async def _bounded(context: Context, request: Request) -> None:
-    wait = context.attempts.wait(_address(request), context.clock())
+def _count_failure(context: Context, request: Request) -> None:
+    """Count a failed attempt. Raises ControlError if there were too many from this address."""
+    address = request.client.host if request.client else ""
+    wait = context.attempts.wait(address, context.clock())
     if wait:
         message = f"Too many failed attempts to sign in. Retry in {wait} seconds"
         raise ControlError("rate_limited", message, headers={"retry-after": str(wait)})
-
-
-def _failed(context: Context, request: Request) -> None:
-    context.attempts.failed(_address(request), context.clock())
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+    context.attempts.failed(address, context.clock())

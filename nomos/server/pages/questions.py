@@ -192,16 +192,11 @@ async def _objections(context: Context, caller: ApiKey, ident: str) -> dict[str,
     if found is None:
         return objections
     now = int(context.clock())
+    persons = account_lines.persons(await context.store.apps.accounts(caller.app), caller.app)
     for name in objections:
+        approve = name == "approve"
         error = envelope.vote_error(
-            found,
-            caller.app,
-            caller.covers,
-            approve=name == "approve",
-            now=now,
-            persons=account_lines.persons(
-                await context.store.apps.accounts(caller.app), caller.app
-            ),
+            found, caller.app, caller.covers, approve=approve, now=now, persons=persons
         )
         if error is not None:
             objections[name] = error.message[:1].upper() + error.message[1:]

@@ -62,8 +62,8 @@ def _environment() -> Environment:
         day=time_format.day,
         left=time_format.left,
         ago=time_format.ago,
+        span=time_format.span,
     )
-    environment.filters.update(span=time_format.span)
     environment.globals.update(style=STYLE_PATH)
     return environment
 

@@ -104,17 +104,17 @@ def size_on_record(case: PdpCall, links: Sequence[UnverifiedLink], *, receipts: 
     return receipts * len(called) + len(statements)
 
 
+@dataclass(frozen=True)
 class ReceiptWriter:
     """Stores receipts; a failure to do so fails the call."""
 
-    def __init__(self, store: StorePort, clock: Callable[[], float]) -> None:
-        self._store = store
-        self._clock = clock
+    store: StorePort
+    clock: Callable[[], float]
 
     async def write(self, row: Record) -> None:
         """Store a receipt. Raises PdpError if that fails, which stops the call or its reply."""
         try:
-            await self._store.record(row)
+            await self.store.record(row)
         except Exception:
             log.exception("a receipt cannot be stored")
             raise unavailable(
@@ -125,10 +125,10 @@ class ReceiptWriter:
         self, links: Sequence[UnverifiedLink], descent: Lineage, case: PdpCall
     ) -> PdpCall:
         """Store the chain's links, and return `case` with its parent; raises as `write` does."""
-        at = int(self._clock() * 1000)
+        at = int(self.clock() * 1000)
         rows = lineage.delegation_records(case.tenant, descent, links, at, new_receipt_id)
         try:
-            above = await self._store.delegations.note(rows)
+            above = await self.store.delegations.note(rows)
         except Exception:
             log.exception("the links of a chain cannot be stored")
             raise unavailable(
@@ -139,6 +139,6 @@ class ReceiptWriter:
     async def write_best_effort(self, row: Record) -> None:
         """Store a receipt of a finished call; a failure is only logged."""
         try:
-            await self._store.record(row)
+            await self.store.record(row)
         except Exception:
             log.exception("the receipt of a request that was answered cannot be stored")

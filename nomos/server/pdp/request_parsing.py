@@ -31,15 +31,13 @@ class PdpRequest:
     request_id: str
 
 
+@dataclass(frozen=True)
 class RequestParser:
     """Parses requests; `serves` says whether this PDP performs a command."""
 
-    def __init__(
-        self, catalog: Catalog, limits: PdpLimits, serves: Callable[[Provider, CommandSpec], bool]
-    ) -> None:
-        self._catalog = catalog
-        self._limits = limits
-        self._serves = serves
+    catalog: Catalog
+    limits: PdpLimits
+    serves: Callable[[Provider, CommandSpec], bool]
 
     def match(self, request: PdpRequest) -> tuple[Provider, CommandSpec] | PdpError:
         """Return the command, or the error in its method or path; the body is not read for that."""
@@ -71,21 +69,19 @@ class RequestParser:
         if command.method in IN_QUERY:
             return 0
         holds_file = any(argument.digest for argument in command.args.values())
-        return self._limits.request_body(holds_file=holds_file)
+        return self.limits.request_body(holds_file=holds_file)
 
     def _command(self, request: PdpRequest) -> tuple[Provider, CommandSpec]:
         name = request.path[: MAX_COMMAND + 1]
-        found = find_command(self._catalog, name)
+        found = find_command(self.catalog, name)
         if found is None:
-            near = nearest_command(self._catalog, name)
+            near = nearest_command(self.catalog, name)
             hint = f"; did you mean {near}?" if near is not None else ""
             raise PdpError("not_found", f"there is no command {shown(name)}{hint}")
         provider, command = found
-        if not self._serves(provider, command):
-            raise PdpError(
-                "not_found",
-                f"{command.name} can be decided by policy, but this PDP does not serve it",
-            )
+        if not self.serves(provider, command):
+            message = f"{command.name} can be decided by policy, but this PDP does not serve it"
+            raise PdpError("not_found", message)
         if request.method != command.method:
             raise PdpError(
                 "method_not_allowed",

@@ -171,17 +171,18 @@ class HttpProvider:
             finally:
                 await reply.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            why = failures.reason(error, ca_setting=variable_of(call.provider.name, "CA_FILE"))
-            self._log_once(f"the upstream {call.provider.name} cannot be reached: {why}")
-            raise _failed(call, f"cannot be reached: {why}", sent=False) from None
+            setting = variable_of(call.provider.name, "CA_FILE")
+            raise self._unreached(call, failures.reason(error, ca_setting=setting)) from None
+        except httpx.ProxyError as error:
+            raise self._unreached(call, failures.reason(error)) from None
         except httpx.TimeoutException:
             raise _timed_out(call) from None
-        except httpx.ProxyError as error:
-            why = failures.reason(error)
-            self._log_once(f"the upstream {call.provider.name} cannot be reached: {why}")
-            raise _failed(call, f"cannot be reached: {why}", sent=False) from None
         except httpx.HTTPError:
             raise _failed(call, "did not reply in HTTP") from None
+
+    def _unreached(self, call: Rebuilt, why: str) -> PdpError:
+        self._log_once(f"the upstream {call.provider.name} cannot be reached: {why}")
+        return _failed(call, f"cannot be reached: {why}", sent=False)
 
     async def _transport(self, provider: str) -> httpx.AsyncHTTPTransport:
         """Return a provider's transport. It reads certificates, so it is made in a thread."""
