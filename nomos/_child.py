@@ -8,7 +8,6 @@ import subprocess
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 import anyio
@@ -207,23 +206,13 @@ class Child(Sealed):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -7,7 +7,6 @@ docstrings of `AuthGuard` are complete; those of `AsyncAuthGuard` refer to them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio
@@ -287,12 +286,7 @@ class AuthGuard(GuardBase):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _invoke(self, grant: GrantBase, call: GuardedCall) -> str:
@@ -433,12 +427,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def _invoke(self, grant: GrantBase, call: GuardedCall) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from inspect import isawaitable, iscoroutinefunction
-from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 import anyio
@@ -170,12 +169,7 @@ class Verifier(VerifierBase):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _connect(self) -> None:
@@ -254,12 +248,7 @@ class AsyncVerifier(Asynchronous, VerifierBase):
                 raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def _connect(self) -> None:

@@ -61,16 +61,8 @@ async def run_flow_async(flow: Flow[T], perform: Callable[[Effect[Any]], Awaitab
         flow.close()
 
 
-def _unknown(effect: Effect[Any]) -> TypeError:
-    return TypeError(f"a flow yielded {effect!r}, which this runtime does not perform")
-
-
-def _nothing() -> None:
-    return None
-
-
-class SyncRuntime:
-    """Runs flows in the calling thread.
+class _Runtime:
+    """What performs the effects of both runtimes.
 
     `signer` returns the connection to the signing binary. `check` is called before each effect; its
     exception is thrown into the flow.
@@ -81,11 +73,21 @@ class SyncRuntime:
         signer: Callable[[], SignerConnection],
         handlers: Handlers | None = None,
         *,
-        check: Callable[[], object] = _nothing,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         self._signer = signer
         self._handlers = dict(handlers or {})
         self._check = check
+
+    def _handled(self, effect: Effect[Any]) -> Any:
+        handler = self._handlers.get(type(effect))
+        if handler is None:
+            raise TypeError(f"a flow yielded {effect!r}, which this runtime does not perform")
+        return handler(effect)
+
+
+class SyncRuntime(_Runtime):
+    """Runs flows in the calling thread."""
 
     def run(
         self, flow: Flow[T], *, http: Http | None = None, deadline: Deadline | None = None
@@ -110,25 +112,11 @@ class SyncRuntime:
                 return None
             case Now():
                 return time.monotonic()
-        handler = self._handlers.get(type(effect))
-        if handler is None:
-            raise _unknown(effect)
-        return handler(effect)
+        return self._handled(effect)
 
 
-class AsyncRuntime:
+class AsyncRuntime(_Runtime):
     """`SyncRuntime` for asyncio and trio. Handlers may return awaitables."""
-
-    def __init__(
-        self,
-        signer: Callable[[], SignerConnection],
-        handlers: Handlers | None = None,
-        *,
-        check: Callable[[], object] = _nothing,
-    ) -> None:
-        self._signer = signer
-        self._handlers = dict(handlers or {})
-        self._check = check
 
     async def run(
         self, flow: Flow[T], *, http: AsyncHttp | None = None, deadline: Deadline | None = None
@@ -151,8 +139,5 @@ class AsyncRuntime:
                 return None
             case Now():
                 return anyio.current_time()
-        handler = self._handlers.get(type(effect))
-        if handler is None:
-            raise _unknown(effect)
-        result = handler(effect)
+        result = self._handled(effect)
         return await result if isawaitable(result) else result
