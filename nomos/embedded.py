@@ -21,6 +21,7 @@ import threading
 import time
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -38,16 +39,15 @@ STOP_SECONDS: Final = 10.0
 try:
     from nomos.policy import bundle
     from nomos.server.app import System
-    from nomos.server.connections.hosts import host_names
     from nomos.server.control import credentials
     from nomos.server.data_folder import consistency
-    from nomos.server.data_folder.layout import check_outside_workspace, lock_data_dir
+    from nomos.server.data_folder.layout import lock_data_dir
     from nomos.server.domain.accounts import EVERY_ROLE
-    from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
-    from nomos.server.policies.loading import read_facts, read_policies
+    from nomos.server.environment import webhook
     from nomos.server.providers.catalog import load_catalog
     from nomos.server.run import bind, serve
     from nomos.server.settings import Settings
+    from nomos.server.settings_reader import read_settings
     from nomos.server.storage.tenants import DEFAULT
 except ModuleNotFoundError as missing:
     raise ConfigurationError(
@@ -164,30 +164,24 @@ def start(
     Raises `InvalidPolicy`, or `ConfigurationError` for a folder that cannot be used.
     """
     check_services(services or {})
-    folder = None if providers is None else Path(providers)
-    catalog = load_catalog(folder)
-    sources, facts = read_policies(policies), read_facts(policies)
-    bundle.load(sources, catalog, facts)
     private = _private_folder() if data is None else None
     sockets: Sockets | None = None
     try:
         sockets = (bind(HOST, 0), bind(HOST, 0))
         control, pdp = (f"http://{HOST}:{listener.getsockname()[1]}" for listener in sockets)
         environ = os.environ if environ is None else environ
-        settings = Settings(
+        settings = read_settings(
+            policies=policies,
             data=private or Path(os.fspath(data or "")),
-            policies=sources,
-            facts=facts,
-            providers=folder,
-            workspace=None if workspace is None else Path(workspace).absolute(),
-            upstreams=upstreams(catalog, environ),
-            webhook=webhook(environ),
-            max_chain_depth=max_chain_depth(environ),
+            workspace=None if workspace is None else Path(workspace),
+            providers=None if providers is None else Path(providers),
             control_url=control,
             pdp_url=pdp,
-            host_names=host_names(named_hosts(environ)),
+            host_names=(),
+            environ=environ,
         )
-        check_outside_workspace(settings, policies, environ)
+        settings = replace(settings, webhook=webhook(environ))
+        bundle.load(settings.policies, load_catalog(settings.providers), settings.facts)
         lock = lock_data_dir(settings)
         try:
             consistency.inspect(settings.data)

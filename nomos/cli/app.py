@@ -5,23 +5,21 @@ The code behind a command is imported when that command runs.
 
 from __future__ import annotations
 
-import json
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from nomos.cli.approvals.commands import group as approvals
 from nomos.cli.apps import group as apps
 from nomos.cli.audit.commands import group as audit
-from nomos.cli.console import AsJson, stdout
+from nomos.cli.console import print_json, stdout
 from nomos.cli.errors import reports_errors
 from nomos.cli.keygen import keygen
 from nomos.cli.keys import group as keys
 from nomos.cli.operators import group as operators
-from nomos.cli.pdp import HostName, Providers, Workspace, pdp
+from nomos.cli.options import AsJson, ExamplePolicies, HostName, Policies, Providers, Workspace
 from nomos.cli.policy.commands import group as policy
 from nomos.cli.revoke import revoke
 from nomos.cli.services import group as services
@@ -46,14 +44,6 @@ app.add_typer(keys, name="keys")
 app.add_typer(services, name="services")
 app.add_typer(operators, name="operators")
 app.add_typer(token, name="token")
-
-Policies = Annotated[
-    Path | None,
-    typer.Option(
-        help="Cedar file, or folder of *.cedar files. Default: built-in example policies.",
-        show_default=False,
-    ),
-]
 
 
 def _version(*, requested: bool) -> None:
@@ -82,7 +72,7 @@ def root(
 @reports_errors
 def dev(
     *,
-    policies: Policies = None,
+    policies: ExamplePolicies = None,
     data: Annotated[Path, typer.Option(help="Data folder: keys and database.")] = Path(".nomos"),
     workspace: Workspace = None,
     providers: Providers = None,
@@ -105,17 +95,14 @@ def dev(
     from nomos.cli import dev as command
 
     command.run(
-        command.Plan(
-            policies=policies,
-            data=data,
-            workspace=workspace,
-            providers=providers,
-            control_port=control_port,
-            pdp_port=pdp_port,
-            host_names=tuple(host_name or ()),
-            checkpoint=checkpoint,
-        ),
-        stdout,
+        policies=policies,
+        data=data,
+        workspace=workspace,
+        providers=providers,
+        control_port=control_port,
+        pdp_port=pdp_port,
+        host_names=host_name or (),
+        checkpoint=checkpoint,
     )
 
 
@@ -123,7 +110,7 @@ def dev(
 @reports_errors
 def demo(
     *,
-    policies: Policies = None,
+    policies: ExamplePolicies = None,
     keep: Annotated[
         Path | None,
         typer.Option(
@@ -141,7 +128,7 @@ def demo(
     """
     from nomos.cli.demo import run as command
 
-    if not command.run(policies, stdout, as_json=as_json, keep=keep):
+    if not command.run(policies, as_json=as_json, keep=keep):
         raise typer.Exit(1)
 
 
@@ -157,13 +144,56 @@ def doctor(*, as_json: AsJson = False) -> None:
     findings = command.examine()
     if as_json:
         for finding in findings:
-            stdout.print(Text(json.dumps(finding.as_json())))
+            print_json(finding.as_json())
     else:
-        command.show(findings, stdout)
+        command.show(findings)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
 
 app.command()(keygen)
 app.command()(revoke)
-app.command()(pdp)
+
+
+@app.command()
+@reports_errors
+def pdp(
+    *,
+    control_url: Annotated[
+        str, typer.Option(help="URL of the control plane whose grants the PDP accepts.")
+    ],
+    issuer: Annotated[str, typer.Option(help="DID of the trusted issuer.")],
+    key_file: Annotated[
+        Path,
+        typer.Option(help="File (mode 0600) with an API key of any role, for the revocation feed."),
+    ],
+    policies: Policies,
+    data: Annotated[Path, typer.Option(help="Data folder: its key and records.")],
+    workspace: Workspace = None,
+    providers: Providers = None,
+    tenant: Annotated[str, typer.Option(help="Tenant whose grants are accepted.")] = "default",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8789,
+    host_name: HostName = None,
+) -> None:
+    """Run a standalone PDP, which verifies tokens and makes the calls that policy allows.
+
+    It has its own key, policies and records, and follows the control plane's revocations.
+    """
+    from nomos.cli import pdp as command
+
+    command.run(
+        control_url=control_url,
+        issuer=issuer,
+        key_file=key_file,
+        tenant=tenant,
+        policies=policies,
+        data=data,
+        workspace=workspace,
+        providers=providers,
+        host=host,
+        port=port,
+        host_names=host_name or (),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -14,10 +13,10 @@ from rich.text import Text
 
 from nomos._core import derived_key
 from nomos.cli import remaining_accounts
-from nomos.cli.client import ControlUrl, KeyFile, Operator, new_key, part
-from nomos.cli.console import AsJson, stderr, stdout
-from nomos.cli.errors import reports_errors
+from nomos.cli.client import Operator, new_key, part, with_operator
+from nomos.cli.console import print_json, stderr, stdout
 from nomos.cli.listing import Row, local_time, new_table, print_list
+from nomos.cli.options import AsJson
 from nomos.cli.visible_text import shown
 from nomos.errors import AuthenticationError, ControlPlaneError
 
@@ -38,23 +37,21 @@ Ident = Annotated[str, typer.Argument(metavar="ID", help="Id of the app: app_…
 
 
 @group.command("list")
-@reports_errors
-def list_(
-    *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
-) -> None:
+@with_operator
+def list_(operator: Operator, *, as_json: AsJson = False) -> None:
     """List apps.
 
     If the output is not a terminal, each app is one line of tab-separated columns: id, role, name,
     covered roles, time of creation, time at which it was disabled.
     """
-    with Operator.find(control_url, key_file) as operator:
-        found = operator.get("/v1/apps")["apps"]
+    found = operator.get("/v1/apps")["apps"]
     print_list(found, _columns, _table, as_json=as_json)
 
 
 @group.command()
-@reports_errors
+@with_operator
 def create(
+    operator: Operator,
     name: Annotated[str, typer.Argument(help="Display name.")],
     *,
     role: Annotated[Role, typer.Option(help="Role of the API key.")] = Role.AGENT,
@@ -67,61 +64,44 @@ def create(
         ),
     ] = None,
     as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Register an app and print its API key. The key cannot be shown again."""
     body: dict[str, Any] = {"name": name, "role": role.value}
-    with Operator.find(control_url, key_file) as operator:
-        made = operator.post(
-            "/v1/apps",
-            body | ({"covers": covers} if covers else {}),
-            about=body | {"covers": sorted(set(covers or ()))},
-            look="nomos apps list",
-            repeat=True,
-        )
+    made = operator.post(
+        "/v1/apps",
+        body | ({"covers": covers} if covers else {}),
+        about=body | {"covers": sorted(set(covers or ()))},
+        look="nomos apps list",
+        repeat=True,
+    )
     _print_key(made, as_json=as_json)
 
 
 @group.command()
-@reports_errors
-def rotate(
-    ident: Ident,
-    *,
-    as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
-) -> None:
+@with_operator
+def rotate(operator: Operator, ident: Ident, *, as_json: AsJson = False) -> None:
     """Replace an app's API key. The old key stops working immediately."""
-    with Operator.find(control_url, key_file) as operator:
-        made = _rotated(operator, ident)
+    made = _rotated(operator, ident)
     _print_key(made, as_json=as_json)
     if not as_json:
         remaining_accounts.warn(ident, made, when="if another person had the old key: ")
 
 
 @group.command()
-@reports_errors
-def disable(
-    ident: Ident,
-    *,
-    as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
-) -> None:
+@with_operator
+def disable(operator: Operator, ident: Ident, *, as_json: AsJson = False) -> None:
     """Disable an app: its API key is rejected from now on.
 
     Tokens that it was granted stay valid until they expire; `nomos revoke ID` revokes them.
     """
-    with Operator.find(control_url, key_file) as operator:
-        app = operator.post(
-            f"/v1/apps/{part(ident)}/disable",
-            about={"id": ident},
-            look="nomos apps list",
-            repeat=True,
-        )
+    app = operator.post(
+        f"/v1/apps/{part(ident)}/disable",
+        about={"id": ident},
+        look="nomos apps list",
+        repeat=True,
+    )
     if as_json:
-        print(json.dumps(app))
+        print_json(app)
         return
     stdout.print(Text.assemble(("disabled  ", "bold red"), shown(app["name"]), f"  {app['id']}"))
     advice = (
@@ -132,26 +112,19 @@ def disable(
 
 
 @group.command()
-@reports_errors
-def confirm(
-    ident: Ident,
-    *,
-    as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
-) -> None:
+@with_operator
+def confirm(operator: Operator, ident: Ident, *, as_json: AsJson = False) -> None:
     """Confirm that an operator's account belongs to another person than the one who registered it.
 
     Until then both accounts count as one person in approvals. Only an operator outside of
     the account's line may confirm it: one that did not register the account and was not registered
     by it, directly or not. On the server's machine, `nomos operators confirm` needs no operator.
     """
-    with Operator.find(control_url, key_file) as operator:
-        app = operator.post(
-            f"/v1/apps/{part(ident)}/confirm", about={"id": ident}, look="nomos apps list"
-        )
+    app = operator.post(
+        f"/v1/apps/{part(ident)}/confirm", about={"id": ident}, look="nomos apps list"
+    )
     if as_json:
-        print(json.dumps(app))
+        print_json(app)
         return
     name = shown(app["name"])
     stdout.print(Text.assemble(("confirmed  ", "bold green"), name, f"  {app['id']}"))
@@ -192,7 +165,7 @@ def _found(operator: Operator, text: str, ident: str) -> dict[str, Any] | None:
 def _print_key(made: Mapping[str, Any], *, as_json: bool) -> None:
     """Print only the key to stdout, so that it can be redirected to a file."""
     if as_json:
-        print(json.dumps(made))
+        print_json(made)
         return
     about = Text.assemble((made["role"], "bold"), " ", shown(made["name"]), f"  {made['id']}")
     stderr.print(about)

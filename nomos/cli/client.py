@@ -7,12 +7,14 @@ command line.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -28,6 +30,7 @@ from nomos._io.http import Endpoint, Http
 from nomos._io.urls import checked_url
 from nomos.cli import insecure_hosts, reply_checks
 from nomos.cli.console import stderr
+from nomos.cli.errors import reports_errors
 from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, OperatorKey, find_key
 from nomos.errors import (
     AuthenticationError,
@@ -225,6 +228,28 @@ class Operator:
         if error.code is None:
             return f". Check that {self.url} is the URL of a control plane"
         return ""
+
+
+def with_operator(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command that needs a client of the control plane; report its errors.
+
+    The client is its first argument. The options `--control-url` and `--key-file`, which the client
+    is made from, are added after the command's own.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Any, control_url: str | None, key_file: Path | None, **kwargs: Any) -> None:
+        with Operator.find(control_url, key_file) as operator:
+            command(operator, *args, **kwargs)
+
+    signature = inspect.signature(command, eval_str=True)
+    _, *own = signature.parameters.values()
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in (("control_url", ControlUrl), ("key_file", KeyFile))
+    ]
+    run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    return reports_errors(run)
 
 
 @contextmanager

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from codecs import register_error
-from typing import Annotated, Final
+from typing import Any, Final
 
-import typer
 from rich.console import Console
 
 stdout: Final = Console(highlight=False, soft_wrap=True)
 stderr: Final = Console(stderr=True, highlight=False, soft_wrap=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON in ASCII, which cannot steer a terminal."""
+    print(json.dumps(value), flush=True)
+
 
 _PLAIN: Final = {
     **dict(zip("✓✗●•·…→“”", ("ok", "x", "*", "*", "-", "...", "->", '"', '"'), strict=True)),

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from nomos._io.keyfile import encryption_key, read_private_line, sealed
 from nomos._io.signer import AsyncSigner, shared
 from nomos.audit.check import MAX_CHECKPOINT
+from nomos.cli.console import stdout
 from nomos.cli.errors import server_extra
+from nomos.cli.serving import interrupted, print_facts
 from nomos.errors import ConfigurationError
 from nomos.models import Secret
 
@@ -25,75 +25,68 @@ with server_extra("dev"):
     from nomos.server.connections.limits import raise_descriptor_limit
     from nomos.server.control.credentials import authenticate
     from nomos.server.control.errors import ControlError
-    from nomos.server.data_folder.layout import check_outside_workspace
     from nomos.server.domain.accounts import EVERY_ROLE, Role
-    from nomos.server.environment import max_chain_depth, named_hosts, upstreams, webhook
-    from nomos.server.policies.loading import read_facts, read_policies
-    from nomos.server.providers.catalog import load_catalog
+    from nomos.server.environment import webhook
     from nomos.server.run import bind, serve
     from nomos.server.settings import HOST, Settings
+    from nomos.server.settings_reader import read_settings
     from nomos.server.storage.tenants import DEFAULT
 
 STARTER = Path(__file__).with_name("starter.cedar")
 KEY_FILE = "agent-api-key"
 OPERATOR_KEY_FILE = "operator-api-key"
+WIDTH = 13
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The options of `nomos dev`."""
-
-    policies: Path | None
-    data: Path
-    workspace: Path | None
-    providers: Path | None
-    control_port: int
-    pdp_port: int
-    host_names: tuple[str, ...] = ()
-    checkpoint: Path | None = None
-
-
-def run(plan: Plan, console: Console) -> None:
+def run(
+    *,
+    policies: Path | None,
+    data: Path,
+    workspace: Path | None,
+    providers: Path | None,
+    control_port: int,
+    pdp_port: int,
+    host_names: Sequence[str],
+    checkpoint: Path | None,
+) -> None:
     """Serve until interrupted. Raises `ConfigurationError` if the servers cannot start."""
     raise_descriptor_limit()
-    asyncio.run(_run(plan, console))
+    with _bound(control_port, "--control-port") as control, _bound(pdp_port, "--pdp-port") as pdp:
+        control_url, pdp_url = (f"http://{HOST}:{each.getsockname()[1]}" for each in (control, pdp))
+        pinned = None if checkpoint is None else _checkpoint(checkpoint)
+        settings = read_settings(
+            policies=policies or STARTER,
+            data=data,
+            workspace=workspace,
+            providers=providers,
+            control_url=control_url,
+            pdp_url=pdp_url,
+            host_names=host_names,
+            environ=os.environ,
+        )
+        settings = replace(settings, checkpoint=pinned, webhook=webhook(os.environ))
+        source = None if policies is None else str(policies.absolute())
+        asyncio.run(_serve(settings, source, control, pdp))
 
 
-async def _run(plan: Plan, console: Console) -> None:
-    with (
-        _bound(plan.control_port, "--control-port") as control,
-        _bound(plan.pdp_port, "--pdp-port") as pdp,
-    ):
-        await _serve(plan, console, control, pdp)
-
-
-async def _serve(plan: Plan, console: Console, control: socket.socket, pdp: socket.socket) -> None:
-    settings = Settings(
-        checkpoint=None if plan.checkpoint is None else _checkpoint(plan.checkpoint),
-        data=plan.data.absolute(),
-        policies=read_policies(plan.policies or STARTER),
-        facts=read_facts(plan.policies or STARTER),
-        providers=plan.providers,
-        workspace=plan.workspace.absolute() if plan.workspace else None,
-        upstreams=upstreams(load_catalog(plan.providers), os.environ),
-        webhook=webhook(os.environ),
-        max_chain_depth=max_chain_depth(os.environ),
-        control_url=f"http://{HOST}:{control.getsockname()[1]}",
-        pdp_url=f"http://{HOST}:{pdp.getsockname()[1]}",
-        host_names=(*plan.host_names, *named_hosts(os.environ)),
-    )
-    check_outside_workspace(settings, plan.policies or STARTER, os.environ)
+async def _serve(
+    settings: Settings, source: str | None, control: socket.socket, pdp: socket.socket
+) -> None:
     system = await System.open(settings, AsyncSigner(shared()))
     try:
         agent = await _key(system, settings.data / KEY_FILE, "dev", "agent")
         file = settings.data / OPERATOR_KEY_FILE
         operator = await _key(system, file, "operator", "operator", covers=(EVERY_ROLE,))
-        _announce(await _active_policies(plan, system), settings, agent, console)
-        await _announce_approvals(system, operator, file, console)
-        await serve(system, control, pdp, stop=_interrupted())
+        _announce(await _active_policies(source, system), settings, agent)
+        # The sign-in link works once; the key stays in its file.
+        link = await system.login_link(operator)
+        approvals = f"{link.reveal()}  (one-time sign-in link)"
+        issuer = {"issuer": system.issuer_did, "operator key": str(file), "approvals": approvals}
+        print_facts(issuer, WIDTH)
+        await serve(system, control, pdp, stop=interrupted())
     finally:
         await system.close()
-    console.print("stopped")
+    stdout.print("stopped")
 
 
 def _checkpoint(file: Path) -> str:
@@ -161,47 +154,22 @@ def _write_key(file: Path, key: Secret) -> None:
     unfinished.replace(file)
 
 
-def _interrupted() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-async def _active_policies(plan: Plan, system: System) -> str:
+async def _active_policies(source: str | None, system: System) -> str:
     """Describe the active policies: the files, or a version activated through the API since."""
     version = await system.store.policies.find(DEFAULT, system.live.version)
     if version is not None and version.origin != "file":
         return f"version {version.number}, activated through the API (nomos policy versions)"
-    if plan.policies is None:
-        return "built-in: reads only (--policies DIR replaces them)"
-    return str(plan.policies.absolute())
+    return source or "built-in: reads only (--policies DIR replaces them)"
 
 
-def _announce(policies: str, settings: Settings, key: Secret, console: Console) -> None:
-    console.print(Text.assemble(("Nomos is running", "bold green"), "  (Ctrl-C stops it)\n"))
+def _announce(policies: str, settings: Settings, key: Secret) -> None:
+    stdout.print(Text.assemble(("Nomos is running", "bold green"), "  (Ctrl-C stops it)\n"))
     for name, value in (
         ("NOMOS_CONTROL_URL", settings.control_url),
         ("NOMOS_PDP_URL", settings.pdp_url),
         ("NOMOS_API_KEY", key.reveal()),
     ):
-        console.print(Text.assemble(("  export ", "dim"), f"{name}={value}"))
-    console.print()
-    for name, value in (
-        ("policies", policies),
-        ("data", str(settings.data)),
-        ("files served", str(settings.served_folder)),
-    ):
-        console.print(Text.assemble((f"  {name:<13}", "dim"), value))
-
-
-async def _announce_approvals(
-    system: System, operator: Secret, file: Path, console: Console
-) -> None:
-    """Print where operators decide. The link works once; the key stays in its file."""
-    rows = [("issuer", system.issuer_did), ("operator key", str(file))]
-    link = await system.login_link(operator)
-    rows.append(("approvals", f"{link.reveal()}  (one-time sign-in link)"))
-    for name, value in rows:
-        console.print(Text.assemble((f"  {name:<13}", "dim"), value))
+        stdout.print(Text.assemble(("  export ", "dim"), f"{name}={value}"))
+    stdout.print()
+    served = str(settings.served_folder)
+    print_facts({"policies": policies, "data": str(settings.data), "files served": served}, WIDTH)

@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
 from rich.text import Text
 
 from nomos._io.binary_location import VARIABLE, find_binary
@@ -35,6 +34,7 @@ from nomos._protocol import (
     Verified,
     Verify,
 )
+from nomos.cli.console import stdout
 from nomos.errors import NomosError, SignerError
 
 REINSTALL: Final = "reinstall nomos (in a checkout: uv sync --reinstall-package nomos)"
@@ -76,13 +76,13 @@ def examine() -> list[CheckResult]:
         link.close()
 
 
-def show(findings: list[CheckResult], console: Console) -> None:
+def show(findings: list[CheckResult]) -> None:
     for finding in findings:
         mark = Text(" ok  ", style="green") if finding.ok else Text("FAIL ", style="bold red")
         first, *rest = finding.found.splitlines()
-        console.print(Text.assemble(mark, (f"{finding.check:<18}", "bold"), first))
+        stdout.print(Text.assemble(mark, (f"{finding.check:<18}", "bold"), first))
         for line in rest:
-            console.print(Text(f"{'':23}{line}"))
+            stdout.print(Text(f"{'':23}{line}"))
 
 
 def _checks(binary: Path, signer: Signer) -> Iterator[tuple[str, Callable[[], str]]]:

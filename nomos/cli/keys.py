@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nomos._times import iso
-from nomos.cli.client import ControlUrl, KeyFile, Operator
-from nomos.cli.console import AsJson, stdout
-from nomos.cli.errors import reports_errors
+from nomos.cli.client import Operator, with_operator
+from nomos.cli.console import stdout
 from nomos.cli.listing import Row, local_time, new_table, print_list
+from nomos.cli.options import AsJson
 
 group = typer.Typer(
     help="List and rotate the issuer keys of the control plane.", no_args_is_help=True
@@ -25,22 +25,20 @@ STYLES: Final = {"active": "bold green", "retiring": "yellow", "revoked": "red"}
 
 
 @group.command("list")
-@reports_errors
-def list_(
-    *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
-) -> None:
+@with_operator
+def list_(operator: Operator, *, as_json: AsJson = False) -> None:
     """List current and former issuer keys, oldest first.
 
     If the output is not a terminal, each key is one line of tab-separated columns: number, state,
     DID, time of creation, and the time until which tokens of a retiring key are accepted.
     """
-    with Operator.find(control_url, key_file) as operator:
-        _show(operator.get("/v1/keys"), as_json=as_json)
+    _show(operator.get("/v1/keys"), as_json=as_json)
 
 
 @group.command()
-@reports_errors
+@with_operator
 def rotate(
+    operator: Operator,
     *,
     revoke_old: Annotated[
         bool,
@@ -49,19 +47,16 @@ def rotate(
         ),
     ] = False,
     as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Create a new issuer key that signs from now on.
 
     Tokens signed with the old key stay valid until they expire, at most an hour. With
     --revoke-old they are rejected immediately, and agents must request new ones.
     """
-    with Operator.find(control_url, key_file) as operator:
-        _show(
-            operator.post("/v1/keys/rotate", {"revokeOld": revoke_old}, look="nomos keys list"),
-            as_json=as_json,
-        )
+    _show(
+        operator.post("/v1/keys/rotate", {"revokeOld": revoke_old}, look="nomos keys list"),
+        as_json=as_json,
+    )
     if stdout.is_terminal and not as_json:
         stdout.print(Text(ADVICE, style="dim"))
 

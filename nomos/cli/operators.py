@@ -7,7 +7,6 @@ API, with an operator's key.
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +14,10 @@ import typer
 from rich.text import Text
 
 from nomos.cli import remaining_accounts
-from nomos.cli.console import AsJson, stderr, stdout
+from nomos.cli.console import print_json, stderr, stdout
 from nomos.cli.errors import reports_errors, server_extra
 from nomos.cli.listing import Row, print_list
+from nomos.cli.options import AsJson
 from nomos.cli.visible_text import shown
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def confirm(
         from nomos.server import operators
     after = asyncio.run(operators.confirm_operator(data, ident))
     if as_json:
-        print(json.dumps(_row(after)))
+        print_json(_row(after))
     else:
         name = shown(after.app.name)
         stdout.print(Text.assemble(("confirmed  ", "bold green"), name, f"  {after.app.id}"))
@@ -97,7 +97,7 @@ def create(
         from nomos.server import operators
     made, key = asyncio.run(operators.create_operator(data, name, covers or ("*",)))
     if as_json:
-        print(json.dumps({**_row(made), "apiKey": key.reveal()}))
+        print_json({**_row(made), "apiKey": key.reveal()})
         return
     stderr.print(Text.assemble(("operator ", "bold"), shown(name), f"  {made.app.id}"))
     stderr.print(Text("this is its API key; it cannot be shown again", style="dim"))

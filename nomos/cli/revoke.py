@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
 from nomos.cli import remaining_accounts
-from nomos.cli.client import ControlUrl, KeyFile, Operator
-from nomos.cli.console import AsJson, stdout
-from nomos.cli.errors import reports_errors
+from nomos.cli.client import Operator, with_operator
+from nomos.cli.console import print_json, stdout
+from nomos.cli.options import AsJson
 
 WHAT: Final = {
     "cid": "the delegation, and every delegation made from it",
@@ -22,8 +21,9 @@ WHAT: Final = {
 }
 
 
-@reports_errors
+@with_operator
 def revoke(
+    operator: Operator,
     ident: Annotated[
         str, typer.Argument(metavar="ID", help="What to revoke: a cid, a DID, app_… or env_….")
     ],
@@ -31,8 +31,6 @@ def revoke(
     reason: Annotated[
         str | None, typer.Option(help="Reason, recorded in the audit log.", show_default=False)
     ] = None,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a token, an agent, an app, an approval or an issuer key. This cannot be undone.
@@ -40,16 +38,15 @@ def revoke(
     Every PDP rejects it within five seconds.
     """
     requested = {"id": ident} if reason is None else {"id": ident, "reason": reason}
-    with Operator.find(control_url, key_file) as operator:
-        done: dict[str, Any] = operator.post(
-            "/v1/revocations",
-            requested,
-            about={"id": ident},
-            look="nomos audit tail",
-            repeat=True,
-        )
+    done: dict[str, Any] = operator.post(
+        "/v1/revocations",
+        requested,
+        about={"id": ident},
+        look="nomos audit tail",
+        repeat=True,
+    )
     if as_json:
-        stdout.print(Text(json.dumps(done)))
+        print_json(done)
         return
     again = "already revoked" if done["alreadyRevoked"] else "revoked"
     what = WHAT.get(done["kind"], done["kind"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nomos._identifiers import is_did
-from nomos.cli.client import ControlUrl, KeyFile, Operator, part
-from nomos.cli.console import AsJson, stderr, stdout
-from nomos.cli.errors import reports_errors
+from nomos.cli.client import Operator, part, with_operator
+from nomos.cli.console import print_json, stderr, stdout
 from nomos.cli.listing import Row, new_table, print_list
+from nomos.cli.options import AsJson
 from nomos.cli.visible_text import shown
 from nomos.errors import ConfigurationError
 
@@ -26,25 +25,23 @@ COLUMNS = ("name", "did", "url", "createdAt")
 
 
 @group.command("list")
-@reports_errors
-def list_(
-    *, as_json: AsJson = False, control_url: ControlUrl = None, key_file: KeyFile = None
-) -> None:
+@with_operator
+def list_(operator: Operator, *, as_json: AsJson = False) -> None:
     """List services.
 
     If the output is not a terminal, each service is one line of tab-separated columns: name, DID,
     URL, time of registration.
     """
-    with Operator.find(control_url, key_file) as operator:
-        found = operator.get("/v1/services")["services"]
+    found = operator.get("/v1/services")["services"]
     print_list(found, _columns, _table, as_json=as_json)
     if not found:
         stderr.print("no services are registered; `nomos services add` registers one")
 
 
 @group.command()
-@reports_errors
+@with_operator
 def add(
+    operator: Operator,
     name: Annotated[str, typer.Argument(help="Short lower-case name.")],
     did: Annotated[
         str, typer.Argument(help="DID of the service, as `nomos pdp` or `nomos keygen` prints it.")
@@ -58,8 +55,6 @@ def add(
         ),
     ] = False,
     as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Register a service. Agents request grants for it by naming its DID as the audience.
 
@@ -72,39 +67,36 @@ def add(
             setting="did",
         )
     fields = {"name": name, "did": did, "url": url, "decides": pdp}
-    with Operator.find(control_url, key_file) as operator:
-        made = operator.post(
-            "/v1/services",
-            fields,
-            about=fields,
-            look="nomos services list",
-            repeat=True,
-        )
+    made = operator.post(
+        "/v1/services",
+        fields,
+        about=fields,
+        look="nomos services list",
+        repeat=True,
+    )
     if as_json:
-        print(json.dumps(made))
+        print_json(made)
     else:
         stdout.print(Text.assemble(("registered", "bold green"), f"  {name}  {did}"))
 
 
 @group.command()
-@reports_errors
+@with_operator
 def remove(
+    operator: Operator,
     name: Annotated[str, typer.Argument(help="Name of the service.")],
     *,
     as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Remove a service: no more grants are issued for it.
 
     Existing grants stay valid until they expire; `nomos revoke DID` revokes them.
     """
-    with Operator.find(control_url, key_file) as operator:
-        gone = operator.post(
-            f"/v1/services/{part(name)}/remove", about={"name": name}, look="nomos services list"
-        )
+    gone = operator.post(
+        f"/v1/services/{part(name)}/remove", about={"name": name}, look="nomos services list"
+    )
     if as_json:
-        print(json.dumps(gone))
+        print_json(gone)
     else:
         stdout.print(Text.assemble(("removed", "bold red"), f"  {name}  ", shown(gone["did"])))
 

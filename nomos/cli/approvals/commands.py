@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +13,11 @@ from rich.text import Text
 
 from nomos.cli.approvals import watch as watching
 from nomos.cli.approvals.view import card, columns, queue
-from nomos.cli.client import ControlUrl, KeyFile, Operator, part
-from nomos.cli.console import AsJson, stdout
+from nomos.cli.client import ControlUrl, KeyFile, Operator, part, with_operator
+from nomos.cli.console import print_json, stdout
 from nomos.cli.errors import reports_errors
 from nomos.cli.listing import print_list
+from nomos.cli.options import AsJson
 from nomos.cli.visible_text import shown
 from nomos.errors import ConfigurationError
 
@@ -58,8 +58,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking f
 
 
 @group.command("list")
-@reports_errors
+@with_operator
 def list_(
+    operator: Operator,
     *,
     state: Annotated[
         ApprovalState, typer.Option(help="State of the requests to list.")
@@ -68,8 +69,6 @@ def list_(
         int, typer.Option(min=1, max=MAX_LISTED, help="Maximum number of requests.")
     ] = 50,
     as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """List approval requests; by default those that are pending.
 
@@ -77,8 +76,7 @@ def list_(
     expiry, app, command, roles, resource, args (* for any), service, constraints. Resource, args
     and constraints are JSON.
     """
-    with Operator.find(control_url, key_file) as operator:
-        reply = operator.get("/v1/approvals", state=state.value, limit=limit)
+    reply = operator.get("/v1/approvals", state=state.value, limit=limit)
     views = reply["approvals"]
     now = _now(reply)
     print_list(views, columns, lambda rows: queue(rows, now, stdout.width), as_json=as_json)
@@ -87,64 +85,52 @@ def list_(
 
 
 @group.command()
-@reports_errors
-def show(
-    ident: Ident,
-    *,
-    as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
-) -> None:
+@with_operator
+def show(operator: Operator, ident: Ident, *, as_json: AsJson = False) -> None:
     """Show one approval request in full."""
-    with Operator.find(control_url, key_file) as operator:
-        view = operator.get(f"/v1/approvals/{part(ident)}", about={"id": ident})
+    view = operator.get(f"/v1/approvals/{part(ident)}", about={"id": ident})
     _show(view, as_json=as_json)
 
 
 @group.command()
-@reports_errors
+@with_operator
 def approve(
+    operator: Operator,
     ident: Ident,
     *,
     reason: Reason = None,
     version: Version = None,
     yes: Yes = False,
     as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Approve a request, for one call exactly as shown.
 
     The command shows the request and asks for confirmation, unless --yes is given.
     """
-    with Operator.find(control_url, key_file) as operator:
-        answer = VoteChoice(approve=True, reason=reason, version=version)
-        _decide(operator, ident, answer, yes=yes, as_json=as_json)
+    answer = VoteChoice(approve=True, reason=reason, version=version)
+    _decide(operator, ident, answer, yes=yes, as_json=as_json)
 
 
 @group.command()
-@reports_errors
+@with_operator
 def deny(
+    operator: Operator,
     ident: Ident,
     *,
     reason: Reason = None,
     version: Version = None,
     as_json: AsJson = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Deny a request. The same request by this agent is denied for 15 minutes."""
-    with Operator.find(control_url, key_file) as operator:
-        answer = VoteChoice(approve=False, reason=reason, version=version)
-        _decide(operator, ident, answer, yes=True, as_json=as_json)
+    answer = VoteChoice(approve=False, reason=reason, version=version)
+    _decide(operator, ident, answer, yes=True, as_json=as_json)
 
 
 @group.command("open")
-@reports_errors
-def open_(*, control_url: ControlUrl = None, key_file: KeyFile = None) -> None:
+@with_operator
+def open_(operator: Operator) -> None:
     """Print a one-time sign-in link to the approval pages. Treat it like a password."""
-    with Operator.find(control_url, key_file) as operator:
-        reply = operator.post("/v1/login-links")
+    reply = operator.post("/v1/login-links")
     stdout.print(Text(reply["url"]))
     if stdout.is_terminal:
         left = datetime.fromisoformat(reply["expiresAt"]).astimezone()
@@ -203,7 +189,7 @@ def _decide(
     look = f"nomos approvals show {ident}"
     view = operator.post(f"{path}/decide", body, about={"id": ident}, look=look)
     if as_json:
-        print(json.dumps(view))
+        print_json(view)
     else:
         stdout.print(_outcome(view, approve=answer.approve))
 
@@ -233,7 +219,7 @@ def _outcome(view: dict[str, Any], *, approve: bool) -> Text:
 
 def _show(view: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(view))
+        print_json(view)
     else:
         stdout.print(card(view, _now(view), stdout.width), soft_wrap=False)
 

@@ -17,9 +17,9 @@ import typer
 from rich.text import Text
 
 from nomos.cli import reply_checks
-from nomos.cli.client import ControlUrl, KeyFile, Operator, part
-from nomos.cli.console import AsJson, stderr, stdout
-from nomos.cli.errors import reports_errors
+from nomos.cli.client import Operator, part, with_operator
+from nomos.cli.console import print_json, stderr, stdout
+from nomos.cli.options import AsJson
 
 group = typer.Typer(help="Show, export and verify the audit log.", no_args_is_help=True)
 
@@ -28,8 +28,9 @@ MAX_ROWS = 500
 
 
 @group.command()
-@reports_errors
+@with_operator
 def tail(
+    operator: Operator,
     *,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Keep printing new records until Ctrl-C.")
@@ -37,12 +38,10 @@ def tail(
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=1, max=MAX_ROWS, help="Number of records.")
     ] = 20,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the latest records, and with --follow new ones as they are written."""
-    with Operator.find(control_url, key_file) as operator, suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):
         entries = operator.get("/v1/receipts", limit=lines)["receipts"][::-1]
         seen = _show(entries, 0, as_json=as_json)
         while follow:
@@ -53,27 +52,23 @@ def tail(
 
 
 @group.command()
-@reports_errors
+@with_operator
 def export(
+    operator: Operator,
     *,
     out: Annotated[
         Path | None, typer.Option(help="File to write. Default: stdout.", show_default=False)
     ] = None,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Export the whole log as a file that `nomos audit verify` reads."""
     from nomos.cli.audit import files
 
-    with Operator.find(control_url, key_file) as operator:
-        lines = operator.lines("/v1/audit/export")
-        if out is None:
-            rows = files.copy(lines, sys.stdout.buffer, lambda _: None)
-        else:
-            with stderr.status("exporting") as status:
-                rows = files.save(
-                    lines, out, lambda count: status.update(f"exporting: {count} rows")
-                )
+    lines = operator.lines("/v1/audit/export")
+    if out is None:
+        rows = files.copy(lines, sys.stdout.buffer, lambda _: None)
+    else:
+        with stderr.status("exporting") as status:
+            rows = files.save(lines, out, lambda count: status.update(f"exporting: {count} rows"))
     what = "1 row" if rows == 1 else f"{rows} rows"
     stderr.print(Text(f"{what} exported{f' to {out}' if out else ''}", style="dim"))
 
@@ -110,7 +105,7 @@ def verify(
         stderr.print(Text.assemble(("error: ", "bold red"), str(error)))
         raise typer.Exit(2) from None
     if as_json:
-        stdout.print(Text(json.dumps(report.as_json())))
+        print_json(report.as_json())
     else:
         view.report(report, stdout)
     if not report.ok:
@@ -118,8 +113,9 @@ def verify(
 
 
 @group.command()
-@reports_errors
+@with_operator
 def tree(
+    operator: Operator,
     receipt_id: Annotated[
         str | None,
         typer.Argument(help="Receipt of any record in the tree. Default: the latest trees."),
@@ -128,43 +124,38 @@ def tree(
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=1, max=MAX_ROWS, help="Number of latest records.")
     ] = 50,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Show which record led to which: question, approval, decision, call, outcome."""
     from nomos.cli.audit import view
     from nomos.errors import NotFound
 
-    with Operator.find(control_url, key_file) as operator:
-        if receipt_id is None:
-            entries = operator.get("/v1/receipts", limit=lines)["receipts"][::-1]
-        else:
-            reply = operator.get("/v1/receipts", tree=receipt_id, limit=MAX_ROWS)
-            entries = reply["receipts"]
-            if not entries:
-                raise NotFound(f"there is no receipt {receipt_id} on {operator.url}")
-            reply_checks.check_contains(receipt_id, [entry["row"]["id"] for entry in entries])
+    if receipt_id is None:
+        entries = operator.get("/v1/receipts", limit=lines)["receipts"][::-1]
+    else:
+        reply = operator.get("/v1/receipts", tree=receipt_id, limit=MAX_ROWS)
+        entries = reply["receipts"]
+        if not entries:
+            raise NotFound(f"there is no receipt {receipt_id} on {operator.url}")
+        reply_checks.check_contains(receipt_id, [entry["row"]["id"] for entry in entries])
     view.trees([entry["row"] for entry in entries], stdout, marked=receipt_id)
 
 
 @group.command()
-@reports_errors
-def checkpoint(
-    *, control_url: ControlUrl = None, key_file: KeyFile = None, as_json: AsJson = False
-) -> None:
+@with_operator
+def checkpoint(operator: Operator, *, as_json: AsJson = False) -> None:
     """Print a checkpoint: a signature over the newest record, to keep in a file.
 
     Example: nomos audit checkpoint > audit.pin
     """
-    with Operator.find(control_url, key_file) as operator:
-        reply = operator.get("/v1/audit/checkpoint")
+    reply = operator.get("/v1/audit/checkpoint")
     stdout.print(Text(json.dumps(reply) if as_json else reply["checkpoint"]))
     stderr.print(Text(f"over row {reply['seq']}, signed by {reply['issuer']}", style="dim"))
 
 
 @group.command()
-@reports_errors
+@with_operator
 def receipt(
+    operator: Operator,
     receipt_id: Annotated[str, typer.Argument(help="Id of the receipt: evt_…")],
     *,
     issuer: Annotated[
@@ -174,15 +165,12 @@ def receipt(
             show_default=False,
         ),
     ] = None,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
 ) -> None:
     """Print one record in full, with its signature, as JSON."""
     from nomos.audit.receipt import check_receipt
     from nomos.cli.audit import files
 
-    with Operator.find(control_url, key_file) as operator:
-        reply = operator.get(f"/v1/receipts/{part(receipt_id)}", about={"row.id": receipt_id})
+    reply = operator.get(f"/v1/receipts/{part(receipt_id)}", about={"row.id": receipt_id})
     if issuer is not None:
         check_receipt(reply, files.checked_did(issuer), files.check())
         stderr.print(Text(f"verified: signed by {issuer}", style="green"))

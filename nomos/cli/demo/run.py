@@ -6,17 +6,16 @@ demo ends there with exit status 1.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from nomos import AuthGuard
+from nomos.cli.console import print_json, stdout
 from nomos.cli.demo.harness import NOTE, SECRET, DemoHarness, DemoStep, Play
 from nomos.cli.demo.steps_approvals import APPROVALS, AUDIT
 from nomos.cli.demo.steps_swarm import SWARM
@@ -27,23 +26,23 @@ POLICIES = Path(__file__).with_name("demo.cedar")
 STEPS: tuple[tuple[str, Play], ...] = (*TOKENS, *APPROVALS, *SWARM, *AUDIT)
 
 
-def run(policies: Path | None, console: Console, *, as_json: bool, keep: Path | None) -> bool:
+def run(policies: Path | None, *, as_json: bool, keep: Path | None) -> bool:
     """Run the steps until one fails; return whether all succeeded.
 
     `keep` is a folder for the exported audit log. Without it, the export is deleted at the end.
     """
     with (
         _export_folder(keep) as exports,
-        _started(policies, exports, console, quiet=as_json) as demo,
+        _started(policies, exports, quiet=as_json) as demo,
     ):
         for name, play in STEPS:
-            with _waiting(console, name.replace("_", " "), quiet=as_json):
+            with _waiting(name.replace("_", " "), quiet=as_json):
                 step = play(demo)
-            _show(step, console, as_json=as_json)
+            _show(step, as_json=as_json)
             if not step.ok:
                 return False
     if not as_json:
-        console.print(Text("\nEvery step succeeded.", style="bold green"))
+        stdout.print(Text("\nEvery step succeeded.", style="bold green"))
     return True
 
 
@@ -61,11 +60,9 @@ def _export_folder(keep: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _started(
-    policies: Path | None, exports: Path, console: Console, *, quiet: bool
-) -> Iterator[DemoHarness]:
+def _started(policies: Path | None, exports: Path, *, quiet: bool) -> Iterator[DemoHarness]:
     """Start the servers with a temporary workspace; both are removed at the end."""
-    with _waiting(console, "starting a control plane and a PDP", quiet=quiet):
+    with _waiting("starting a control plane and a PDP", quiet=quiet):
         guard = AuthGuard.embedded(policies=policies or POLICIES)
     with guard:
         assert guard.workspace is not None
@@ -80,18 +77,18 @@ def _started(
             demo.close()
 
 
-def _waiting(console: Console, what: str, *, quiet: bool) -> AbstractContextManager[object]:
-    return nullcontext() if quiet else console.status(what)
+def _waiting(what: str, *, quiet: bool) -> AbstractContextManager[object]:
+    return nullcontext() if quiet else stdout.status(what)
 
 
-def _show(step: DemoStep, console: Console, *, as_json: bool) -> None:
+def _show(step: DemoStep, *, as_json: bool) -> None:
     if as_json:
-        console.print(Text(json.dumps(step.as_json())))
+        print_json(step.as_json())
         return
     mark = Text("  ok  ", style="bold green") if step.ok else Text(" FAIL ", style="bold red")
-    console.print(Text.assemble(mark, (f"{step.name:<22}", "bold"), step.summary))
+    stdout.print(Text.assemble(mark, (f"{step.name:<22}", "bold"), step.summary))
     for line in _lines(step.evidence):
-        console.print(Text(f"{'':28}{line}", style="dim"))
+        stdout.print(Text(f"{'':28}{line}", style="dim"))
 
 
 def _lines(evidence: dict[str, Any]) -> Iterator[str]:

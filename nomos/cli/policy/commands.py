@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from nomos.cli.client import ControlUrl, KeyFile, Operator
-from nomos.cli.console import AsJson, stdout
+from nomos.cli.client import ControlUrl, KeyFile, Operator, with_operator
 from nomos.cli.errors import reports_errors
+from nomos.cli.options import AsJson, Policies, Providers
 from nomos.errors import ConfigurationError
 
 group = typer.Typer(
@@ -17,13 +17,6 @@ group = typer.Typer(
     no_args_is_help=True,
 )
 
-Providers = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of provider definitions (YAML). Default: only the built-in providers.",
-        show_default=False,
-    ),
-]
 Revoke = Annotated[
     bool,
     typer.Option(
@@ -47,7 +40,7 @@ def validate(path: Where, *, providers: Providers = None) -> None:
     """
     from nomos.cli.policy import local as command
 
-    command.validate(path, providers, stdout)
+    command.validate(path, providers)
 
 
 @group.command("test")
@@ -72,7 +65,7 @@ def run_cases(
     """
     from nomos.cli.policy import local as command
 
-    if not command.run_cases(file, policies, providers, stdout, as_json=as_json):
+    if not command.run_cases(file, policies, providers, as_json=as_json):
         raise typer.Exit(1)
 
 
@@ -80,7 +73,7 @@ def run_cases(
 @reports_errors
 def explain(
     *,
-    policies: Annotated[Path, typer.Option(help="Cedar file, or folder of *.cedar files.")],
+    policies: Policies,
     command: Annotated[
         str, typer.Option(help="Command of the question, such as /github/issue/list.")
     ],
@@ -126,7 +119,7 @@ def explain(
         agent=agent,
         rate=rate,
     )
-    explain_command.explain(policies, providers, question, stdout, as_json=as_json, service=service)
+    explain_command.explain(policies, providers, question, as_json=as_json, service=service)
 
 
 @group.command("starters")
@@ -135,7 +128,7 @@ def starters(*, as_json: AsJson = False) -> None:
     """List the built-in starter policies."""
     from nomos.cli.policy import local as command
 
-    command.starters(stdout, as_json=as_json)
+    command.starters(as_json=as_json)
 
 
 @group.command("init")
@@ -150,7 +143,7 @@ def init(
     """Copy a starter into a new folder. Existing files are never overwritten."""
     from nomos.cli.policy import local as command
 
-    command.init(name, out or Path("policies"), stdout)
+    command.init(name, out or Path("policies"))
 
 
 @group.command("versions")
@@ -161,20 +154,19 @@ def versions(
     """List the versions on a server, newest first, and mark the active one."""
     from nomos.cli.policy import versions as command
 
-    command.versions(control_url, key_file, stdout, as_json=as_json)
+    command.versions(control_url, key_file, as_json=as_json)
 
 
 @group.command("put")
-@reports_errors
+@with_operator
 def put(
+    operator: Operator,
     path: Where,
     *,
     activate: Annotated[
         bool, typer.Option("--activate", help="Activate the version immediately.")
     ] = False,
     revoke: Revoke = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload policies to a server as a new version, if they are valid there."""
@@ -182,40 +174,30 @@ def put(
 
     if revoke and not activate:
         raise ConfigurationError("--revoke needs --activate", setting="revoke")
-    with Operator.find(control_url, key_file) as operator:
-        command.put(path, operator, stdout, activate=activate, revoke=revoke, as_json=as_json)
+    command.put(path, operator, activate=activate, revoke=revoke, as_json=as_json)
 
 
 @group.command("activate")
-@reports_errors
+@with_operator
 def activate(
+    operator: Operator,
     version: Annotated[
         int, typer.Argument(min=1, help="Number of the version, from `nomos policy versions`.")
     ],
     *,
     revoke: Revoke = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Activate a version. It takes effect at the next question."""
     from nomos.cli.policy import versions as command
 
-    with Operator.find(control_url, key_file) as operator:
-        command.change(version, operator, stdout, revoke=revoke, as_json=as_json)
+    command.change(version, operator, revoke=revoke, as_json=as_json)
 
 
 @group.command("rollback")
-@reports_errors
-def rollback(
-    *,
-    revoke: Revoke = False,
-    control_url: ControlUrl = None,
-    key_file: KeyFile = None,
-    as_json: AsJson = False,
-) -> None:
+@with_operator
+def rollback(operator: Operator, *, revoke: Revoke = False, as_json: AsJson = False) -> None:
     """Activate the version that was active before. A second rollback undoes the first."""
     from nomos.cli.policy import versions as command
 
-    with Operator.find(control_url, key_file) as operator:
-        command.change(None, operator, stdout, revoke=revoke, as_json=as_json)
+    command.change(None, operator, revoke=revoke, as_json=as_json)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
+from nomos.cli.console import print_json, stdout
 from nomos.cli.errors import server_extra
 from nomos.cli.listing import new_table
 from nomos.errors import ConfigurationError
@@ -62,7 +62,6 @@ def explain(
     policies: Path,
     providers: Path | None,
     question: PolicyRequest,
-    console: Console,
     *,
     as_json: bool,
     service: bool = False,
@@ -86,11 +85,11 @@ def explain(
                 "policies": list(closure.policies),
                 "open": opened,
             }
-        console.print(Text(json.dumps(said)))
+        print_json(said)
     else:
-        _show(explanation, console)
+        _show(explanation)
         if closure is not None:
-            _show_closure(closure, console)
+            _show_closure(closure)
 
 
 def _closure(found: Bundle, inquiry: PolicyQuestion, verdict: PolicyDecision) -> Closure | None:
@@ -103,21 +102,21 @@ def _closure(found: Bundle, inquiry: PolicyQuestion, verdict: PolicyDecision) ->
     return grant_closure.closure(found, inquiry, grant, cosigned=approved)
 
 
-def _show_closure(closure: Closure, console: Console) -> None:
-    console.print(Text("\nfor a service, which does not check policy", style="bold"))
+def _show_closure(closure: Closure) -> None:
+    stdout.print(Text("\nfor a service, which does not check policy", style="bold"))
     if closure.closed:
-        console.print(
+        stdout.print(
             Text("  possible: a grant fixes everything that policy depends on", style="green")
         )
         if not closure.forkable:
             apart = ", ".join(closure.policies)
-            console.print(
+            stdout.print(
                 Text(f"  it cannot be delegated: {apart} may decide differently for other agents")
             )
         return
-    console.print(Text("  denied: a grant would leave open what policy depends on", style="red"))
+    stdout.print(Text("  denied: a grant would leave open what policy depends on", style="red"))
     for each in closure.open:
-        console.print(Text(f"      {each.field}  {each.policy}"))
+        stdout.print(Text(f"      {each.field}  {each.policy}"))
 
 
 def _object(option: str, text: str) -> dict[str, Any]:
@@ -139,38 +138,38 @@ def _time(text: str) -> datetime:
         ) from error
 
 
-def _show(explanation: PolicyExplanation, console: Console) -> None:
+def _show(explanation: PolicyExplanation) -> None:
     verdict = explanation.verdict
     said = {"allow": "allowed", "deny": "denied", "requires_step_up": "requires approval"}
     reason = f"  {verdict.reason}" if verdict.reason else ""
-    console.print(
+    stdout.print(
         Text.assemble(
             (said[verdict.decision], f"bold {_STYLES[verdict.decision]}"), (reason, "dim")
         )
     )
     if verdict.message:
-        console.print(Text(verdict.message))
+        stdout.print(Text(verdict.message))
     if explanation.determined:
-        _show_determined(explanation, console)
+        _show_determined(explanation)
     looks = [each for each in explanation.looks if each.concerns]
     if looks:
-        _show_looks(looks, console)
+        _show_looks(looks)
     if explanation.changes:
-        console.print(Text("\nwhat would change the decision", style="bold"))
+        stdout.print(Text("\nwhat would change the decision", style="bold"))
         for change in explanation.changes:
-            _show_change(change, console)
+            _show_change(change)
 
 
-def _show_determined(explanation: PolicyExplanation, console: Console) -> None:
-    console.print(Text("\ndetermined by", style="bold"))
+def _show_determined(explanation: PolicyExplanation) -> None:
+    stdout.print(Text("\ndetermined by", style="bold"))
     for policy in explanation.determined:
         asks = f"  approval by {policy.step_up}" if policy.step_up else ""
         heading = Text.assemble(effect(policy), f" {policy.name}{asks}  ", where(policy))
-        console.print(Text.assemble("  ", heading))
-        _indented(console, 6, Text(policy.text, style="dim"))
+        stdout.print(Text.assemble("  ", heading))
+        _indented(6, Text(policy.text, style="dim"))
 
 
-def _show_looks(looks: list[PolicyTrace], console: Console) -> None:
+def _show_looks(looks: list[PolicyTrace]) -> None:
     table = new_table("policies for this command", "effect", "applies", "where")
     applies = {"holds": "yes", "does not hold": "no", "fails": "fails"}
     for look in looks:
@@ -180,36 +179,36 @@ def _show_looks(looks: list[PolicyTrace], console: Console) -> None:
             Text(applies[look.state]),
             where(look.policy),
         )
-    console.print()
-    console.print(table)
+    stdout.print()
+    stdout.print(table)
 
 
-def _show_change(change: Suggestion, console: Console) -> None:
+def _show_change(change: Suggestion) -> None:
     line = Text.assemble(("  • ", "dim"), explain_text.sentence(change))
     if change.then is not None:
         line.append(" → ", "dim").append(*_styled(change.then))
-    console.print(line)
+    stdout.print(line)
     for part in change.parts:
         if len(change.parts) > 1 and part.conditions:
-            _indented(console, 6, Text(part.policy.name, style="dim"))
+            _indented(6, Text(part.policy.name, style="dim"))
         for condition in part.conditions:
             mark = Text.assemble(_MARKS[condition.state], condition.text)
-            _indented(console, 8 if len(change.parts) > 1 else 6, mark)
+            _indented(8 if len(change.parts) > 1 else 6, mark)
     if change.kind == "add" and change.text is not None:
-        _indented(console, 6, Text(change.text))
+        _indented(6, Text(change.text))
     for policy in change.lifted:
-        _indented(console, 6, Text(f"and if forbid {policy.name} did not apply"))
+        _indented(6, Text(f"and if forbid {policy.name} did not apply"))
     if change.answered is not None:
         same = Text("the same question with ", style="dim")
         same.append(explain_text.differently(change.question), "not dim").append(" → ", "dim")
-        _indented(console, 6, same.append(*_styled(change.answered)))
+        _indented(6, same.append(*_styled(change.answered)))
 
 
 def _styled(verdict: PolicyDecision) -> tuple[str, str]:
     return explain_text.outcome(verdict), f"not dim {_STYLES[verdict.decision]}"
 
 
-def _indented(console: Console, by: int, text: Text) -> None:
+def _indented(by: int, text: Text) -> None:
     """Print each line in full, so that it can be copied."""
     for line in text.split("\n"):
-        console.print(Text.assemble(" " * by, line))
+        stdout.print(Text.assemble(" " * by, line))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nomos.cli.console import print_json, stdout
 from nomos.cli.errors import server_extra
 from nomos.cli.listing import new_table, print_list
 from nomos.cli.visible_text import shown
@@ -26,14 +25,14 @@ with server_extra("policy"):
 _LABELS = {"expect": "decision", "reason": "reason", "policies": "policies", "roles": "roles"}
 
 
-def validate(path: Path, providers: Path | None, console: Console) -> None:
+def validate(path: Path, providers: Path | None) -> None:
     """Print the policies of a bundle. Raises `InvalidPolicy` if the bundle is not valid."""
     found = load(path, providers)
     print_list(found.policies, _columns, _table)
     for each in found.warnings:
-        console.print(Text.assemble(("warning", "bold yellow"), f"  {each}"))
+        stdout.print(Text.assemble(("warning", "bold yellow"), f"  {each}"))
     count = len(found.policies)
-    console.print(
+    stdout.print(
         Text.assemble(
             ("valid", "bold green"),
             f"  {count} {'policy' if count == 1 else 'policies'}, bundle {found.hash}",
@@ -41,9 +40,7 @@ def validate(path: Path, providers: Path | None, console: Console) -> None:
     )
 
 
-def run_cases(
-    file: Path, policies: Path | None, providers: Path | None, console: Console, *, as_json: bool
-) -> bool:
+def run_cases(file: Path, policies: Path | None, providers: Path | None, *, as_json: bool) -> bool:
     """Run the test cases of a file; return whether each decision is as expected."""
     suite = files.read_tests(file)
     if policies is None and suite.policies is None:
@@ -56,37 +53,37 @@ def run_cases(
     outcomes = policy_tests.run(load(policies or named, providers), suite)
     for outcome in outcomes:
         if as_json:
-            console.print(Text(json.dumps(policy_tests.as_json(outcome))))
+            print_json(policy_tests.as_json(outcome))
         else:
-            _show_outcome(outcome, console)
+            _show_outcome(outcome)
     failures = sum(not outcome.ok for outcome in outcomes)
     if not as_json:
         count = f"{len(outcomes)} {'case' if len(outcomes) == 1 else 'cases'}"
         end = (f"{failures} failed", "bold red")
         fine = ("all passed", "bold green")
-        console.print(Text.assemble(f"\n{count}, ", end if failures else fine))
+        stdout.print(Text.assemble(f"\n{count}, ", end if failures else fine))
     return not failures
 
 
-def starters(console: Console, *, as_json: bool) -> None:
+def starters(*, as_json: bool) -> None:
     """List the starters, each with its purpose in one line."""
     found = files.starters()
     if as_json:
         for name, (_, line) in found.items():
-            console.print(Text(json.dumps({"name": name, "about": line})))
+            print_json({"name": name, "about": line})
         return
     width = max(map(len, found))
     for name, (_, line) in found.items():
-        console.print(Text.assemble((f"{name:<{width}}", "bold"), f"  {line}"))
-    console.print(Text("\nnomos policy init NAME copies a starter into a new folder", style="dim"))
+        stdout.print(Text.assemble((f"{name:<{width}}", "bold"), f"  {line}"))
+    stdout.print(Text("\nnomos policy init NAME copies a starter into a new folder", style="dim"))
 
 
-def init(name: str, out: Path, console: Console) -> None:
+def init(name: str, out: Path) -> None:
     """Copy a starter, and print the commands that test and run it."""
     files.copy_starter(name, out)
     for file in sorted(out.iterdir()):
-        console.print(Text.assemble(("wrote ", "green"), str(file)))
-    console.print(
+        stdout.print(Text.assemble(("wrote ", "green"), str(file)))
+    stdout.print(
         Text(f"\nnomos policy test {out}\nnomos dev --policies {out}", style="dim"),
     )
 
@@ -126,13 +123,13 @@ def _table(policies: Sequence[Policy]) -> Table:
     return table
 
 
-def _show_outcome(outcome: PolicyTestOutcome, console: Console) -> None:
+def _show_outcome(outcome: PolicyTestOutcome) -> None:
     mark = (" ok   ", "green") if outcome.ok else ("FAIL  ", "bold red")
-    console.print(Text.assemble(mark, outcome.case.name))
+    stdout.print(Text.assemble(mark, outcome.case.name))
     if outcome.ok:
         return
     for each in outcome.differences:
-        console.print(
+        stdout.print(
             Text.assemble(
                 (f"        {_LABELS[each.member]:<12}", "bold"),
                 ("expected ", "dim"),
@@ -143,7 +140,7 @@ def _show_outcome(outcome: PolicyTestOutcome, console: Console) -> None:
         )
     for policy in outcome.decided:
         by = f"{policy.effect} {policy.name}  {explain_text.place(policy)}"
-        console.print(Text.assemble((f"        {'decided by':<12}", "bold"), by))
+        stdout.print(Text.assemble((f"        {'decided by':<12}", "bold"), by))
     because = outcome.verdict.message
     if because:
-        console.print(Text.assemble((f"        {'because':<12}", "bold"), because))
+        stdout.print(Text.assemble((f"        {'because':<12}", "bold"), because))

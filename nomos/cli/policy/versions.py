@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from nomos.cli.client import Operator
+from nomos.cli.console import print_json, stdout
 from nomos.cli.errors import server_extra
 
 with server_extra("policy"):
@@ -19,24 +18,22 @@ with server_extra("policy"):
 PATH = "/v1/policies"
 
 
-def versions(
-    control_url: str | None, key_file: Path | None, console: Console, *, as_json: bool
-) -> None:
+def versions(control_url: str | None, key_file: Path | None, *, as_json: bool) -> None:
     """List the versions, and mark the active one."""
     with Operator.find(control_url, key_file) as operator:
         found = operator.get(PATH)
     if as_json:
         for each in found["policies"]:
-            console.print(Text(json.dumps(each)))
+            print_json(each)
         return
     by = max([len("by"), *(len(_by(each)) for each in found["policies"])])
     heading = f"{'version':>7}  {'bundle':<16}  {'put':<16}  {'by':<{by}}"
-    console.print(Text(heading, style="bold"))
+    stdout.print(Text(heading, style="bold"))
     for each in found["policies"]:
         put_at = each["putAt"].replace("T", " ")[:16]
         line = f"{each['version']:>7}  {each['hash'][:16]}  {put_at}  {_by(each):<{by}}"
         decides = ("  active", "bold green") if each["active"] else ""
-        console.print(Text.assemble(line, decides))
+        stdout.print(Text.assemble(line, decides))
 
 
 def _by(version: dict[str, Any]) -> str:
@@ -47,7 +44,6 @@ def _by(version: dict[str, Any]) -> str:
 def put(
     path: Path,
     operator: Operator,
-    console: Console,
     *,
     activate: bool,
     revoke: bool,
@@ -59,14 +55,12 @@ def put(
         "facts": read_facts(path),
     }
     kept = operator.post(PATH, body, look="nomos policy versions")
-    _print_put(kept, console, as_json=as_json)
+    _print_put(kept, as_json=as_json)
     if activate:
-        change(kept["version"], operator, console, revoke=revoke, as_json=as_json)
+        change(kept["version"], operator, revoke=revoke, as_json=as_json)
 
 
-def change(
-    version: int | None, operator: Operator, console: Console, *, revoke: bool, as_json: bool
-) -> None:
+def change(version: int | None, operator: Operator, *, revoke: bool, as_json: bool) -> None:
     """Activate a version; None is the one active before.
 
     With `revoke`, grants for services that the version would not issue are revoked.
@@ -81,29 +75,29 @@ def change(
         about=None if version is None else {"version": version},
         look="nomos policy versions",
     )
-    _print_active(done, console, as_json=as_json)
+    _print_active(done, as_json=as_json)
     if not as_json:
-        _print_outdated(done, console)
+        _print_outdated(done)
 
 
-def _print_put(kept: dict[str, Any], console: Console, *, as_json: bool) -> None:
+def _print_put(kept: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        console.print(Text(json.dumps(kept)))
+        print_json(kept)
         return
     what = "created" if kept["created"] else "already exists with the same content"
     then = "" if kept["active"] else f"; nomos policy activate {kept['version']} activates it"
-    console.print(Text.assemble(("version ", "green"), f"{kept['version']} {what}", (then, "dim")))
+    stdout.print(Text.assemble(("version ", "green"), f"{kept['version']} {what}", (then, "dim")))
     for each in kept.get("warnings", ()):
         where = f"  {each['file']}:{each['line']}: {each['policy']}: {each['message']}"
-        console.print(Text.assemble(("warning", "bold yellow"), where))
+        stdout.print(Text.assemble(("warning", "bold yellow"), where))
 
 
-def _print_active(done: dict[str, Any], console: Console, *, as_json: bool) -> None:
+def _print_active(done: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        console.print(Text(json.dumps(done)))
+        print_json(done)
         return
     before = f"; before: version {done['before']}" if "before" in done else ""
-    console.print(
+    stdout.print(
         Text.assemble(
             ("version ", "bold green"),
             f"{done['version']} is active (bundle {done['hash'][:16]})",
@@ -112,7 +106,7 @@ def _print_active(done: dict[str, Any], console: Console, *, as_json: bool) -> N
     )
 
 
-def _print_outdated(done: dict[str, Any], console: Console) -> None:
+def _print_outdated(done: dict[str, Any]) -> None:
     """Print valid grants for services that the active policies would not issue."""
     count = done.get("outdated", 0)
     if not count:
@@ -120,11 +114,11 @@ def _print_outdated(done: dict[str, Any], console: Console) -> None:
     revoked = done.get("revoked")
     then = f"; {revoked} revoked now" if revoked is not None else "; --revoke revokes them"
     what = f"{count} valid grants for services would not be issued by this version"
-    console.print(Text.assemble((what, "bold yellow"), then))
+    stdout.print(Text.assemble((what, "bold yellow"), then))
     for each in done["outdatedGrants"]:
         why = ", ".join(each["policies"]) or "no policy permits it"
         delegated = "if delegated: " if each["handedOn"] else ""
         line = (
             f"  {each['cid'][:16]}  {each['command']}  {delegated}{why}  until {each['expiresAt']}"
         )
-        console.print(Text(line))
+        stdout.print(Text(line))

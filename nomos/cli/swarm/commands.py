@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +12,9 @@ from rich.text import Text
 from nomos._identifiers import is_did
 from nomos.cli import reply_checks
 from nomos.cli.client import ControlUrl, KeyFile, Operator, part
-from nomos.cli.console import AsJson, stderr, stdout
+from nomos.cli.console import print_json, stderr, stdout
 from nomos.cli.errors import reports_errors
+from nomos.cli.options import AsJson
 
 if TYPE_CHECKING:
     from nomos.audit.swarm import Swarm, SwarmSummary
@@ -58,7 +58,10 @@ def list_(
             reply = operator.get("/v1/swarms", limit=lines)
         found = [sources.parsed(SwarmSummary, each) for each in reply["swarms"]]
     for each in found:
-        stdout.print(_line(each) if as_json else view.heading(each))
+        if as_json:
+            print_json(each.as_json())
+        else:
+            stdout.print(view.heading(each))
     if not found and not as_json:
         stderr.print(_NOTHING)
 
@@ -103,7 +106,7 @@ def tree(
             found = _from_server(operator, ident, lines)
     for number, each in enumerate(found):
         if as_json:
-            stdout.print(_line(each))
+            print_json(each.as_json())
             continue
         if number:
             stdout.print()
@@ -156,7 +159,3 @@ def _note_others(others: Sequence[str]) -> None:
 def _note_unverified(file: Path) -> None:
     proof = f"nomos audit verify {file} --issuer did:key:…"
     stderr.print(Text(f"from {file}, not verified: {proof}", style="dim"))
-
-
-def _line(value: SwarmSummary) -> Text:
-    return Text(json.dumps(value.as_json()))

@@ -6,17 +6,17 @@ never printed.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from nomos._limits import MAX_LINKS
-from nomos.cli.console import AsJson, stderr, stdout
+from nomos.cli.console import print_json, stderr, stdout
+from nomos.cli.options import AsJson
 from nomos.errors import ChainError, ConfigurationError, NomosError
 from nomos.models import MAX_CHAIN_DEPTH
 
@@ -125,13 +125,13 @@ def inspect(source: Source = None, *, as_json: AsJson = False) -> None:
         if given.kind == "receipt":
             receipt = inspecting.inspect_receipt(given, ask, now)
             if as_json:
-                _line(view.receipt_as_json(receipt))
+                print_json(view.receipt_as_json(receipt))
             else:
                 view.receipt(receipt, stdout)
             return receipt.finding is None
         look = inspecting.inspect_chain(given, ask, now)
         if as_json:
-            _line(view.as_json(look))
+            print_json(view.as_json(look))
         else:
             view.print_report(look, stdout)
         return look.holds
@@ -200,7 +200,7 @@ def _print_verdict(
     from nomos.cli.token import verdict_view
 
     if as_json:
-        _line(verdict.as_json())
+        print_json(verdict.as_json())
     else:
         verdict_view.render_verdict(verdict, terms, stdout)
 
@@ -214,7 +214,7 @@ def _print_explanation(
     from nomos.cli.token import verdict_view
 
     if as_json:
-        _line({**verdict.as_json(), "text": verdict_view.text(verdict, given, terms)})
+        print_json({**verdict.as_json(), "text": verdict_view.text(verdict, given, terms)})
     else:
         verdict_view.render_report(verdict, given, terms, stdout)
 
@@ -264,10 +264,6 @@ def _each(
         raise typer.Exit(1)
 
 
-def _line(value: Any) -> None:
-    stdout.print(Text(json.dumps(value)))
-
-
 def _failed(error: NomosError, *, as_json: bool) -> typer.Exit:
     """Print an error. Return exit status 1 for JSON that is not a chain, else 2."""
     setting = f" ({error.setting})" if isinstance(error, ConfigurationError) else ""
@@ -275,5 +271,5 @@ def _failed(error: NomosError, *, as_json: bool) -> typer.Exit:
     if not isinstance(error, ChainError):
         return typer.Exit(2)
     if as_json:
-        _line({"kind": "chain", "verified": False, "code": error.code, "message": str(error)})
+        print_json({"kind": "chain", "verified": False, "code": error.code, "message": str(error)})
     return typer.Exit(1)
