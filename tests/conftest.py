@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import logging
@@ -64,11 +65,17 @@ def _quick_systems() -> Iterator[None]:
         if store is not None:
             import quick_commits
             import quick_policies
+            import quick_statements
             from quick_migrations import upgrade
 
             patch.setattr(store, "upgrade", upgrade)
             quick_policies.use(patch.setattr)
             quick_commits.use(patch.setattr)
+            quick_statements.use(patch.setattr)
+        runner = sys.modules.get("typer.testing")
+        if runner is not None:
+            # The commands do not change, and to build them takes longer than most commands do.
+            patch.setattr(runner, "_get_command", functools.cache(runner._get_command))
         yield
 
 

@@ -36,7 +36,7 @@ when { resource.path like "secrets/*" };
 """
 LIST = "/github/issue/list"
 CALLS = times(1000, short=200)
-FORKED_CALLS = times(300, short=60)
+FORKED_CALLS = times(300, short=25)
 DEATHS = times(20, short=6)
 CALLS_BETWEEN = 45
 """So many, at least, from one death of the binary to the next."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given as holds_for
 from hypothesis import settings
 from hypothesis import strategies as st
+from long_runs import times
 
 from nomos._core import parent_env
 from nomos._core.parent_env import (
@@ -52,7 +53,7 @@ def from_env(environ: Mapping[str, str]) -> ParentChain:
 
 
 @holds_for(parents)
-@settings(max_examples=1000)
+@settings(max_examples=times(1000, short=150))
 def test_variables_are_read_back_equal(parent: ParentChain) -> None:
     assert from_env(parent_env.to_env(parent)) == parent
     named = parent_env.to_env(parent, file="/f")

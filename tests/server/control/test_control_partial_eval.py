@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as some
+from long_runs import times
 from server.control.chain_agents import NOW, REPO, ChainAgent, key, root_of
 
 from nomos._io.signer import AsyncSigner
@@ -275,7 +276,7 @@ async def possible(
 
 @pytest.mark.anyio
 @settings(
-    max_examples=100,
+    max_examples=times(100, short=50),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
