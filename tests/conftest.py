@@ -29,8 +29,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 gc.disable()
 
 
-def pytest_collection_finish() -> None:
-    """Collect garbage from here on, and only that of the tests."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Collect garbage from here on, and only that of the tests; let coverage follow some of them."""
+    coverage = session.config.pluginmanager.getplugin("_cov")
+    if coverage is not None and coverage.cov_controller is not None:
+        from measured import FollowSome
+
+        session.config.pluginmanager.register(FollowSome(coverage.cov_controller))
     # It looks for who refers to what it is given, and would not find the frozen ones.
     importlib.import_module("hypothesis")
     gc.freeze()
