@@ -5,7 +5,7 @@
 
 `ucan-bin/protocol.schema.json` is JSON Schema for every message. `ucan-bin/src/protocol.gen.ts`
 has a type for each of them and a validator for all that the binary receives; the validators
-call the few hand-written checks in `ucan-bin/src/schema.ts`, so nothing is needed at runtime.
+are made of the hand-written checks in `ucan-bin/src/schema.ts`, so nothing is needed at runtime.
 
 The schema uses a small part of JSON Schema, and so does this generator: a keyword it does not
 know is an error here, never a check left out there.
@@ -46,7 +46,7 @@ PAYLOADS: Final[tuple[type[BaseModel], ...]] = (
 )
 PARTS: Final[tuple[type[BaseModel], ...]] = (_protocol.ForkedLink, _protocol.Forked)
 """What answers are made of; the binary sends these and never receives them."""
-TEXTS: Final = {
+NAMED: Final = {
     "DID": ("Delegation", "iss"),
     "COMMAND": ("Delegation", "cmd"),
     "NONCE": ("Delegation", "nonce"),
@@ -54,11 +54,13 @@ TEXTS: Final = {
     "HEX_32": ("LoadKey", "seed"),
     "CODE": ("Receipt", "outcome"),
     "TEXT": ("Inspect", "token"),
+    "TIME": ("Delegation", "exp"),
+    "COUNT": ("Hello", "id"),
+    "DEPTH": ("Verify", "max_depth"),
 }
-"""Kinds of string that messages use: the name of their rules in TypeScript, and where one is."""
+"""Kinds of value that messages use: the name of their check in TypeScript, and where one is."""
 
 Schema = dict[str, Any]
-Texts = dict[str, Schema]
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 
 
@@ -106,17 +108,14 @@ def present(optional: Schema) -> Schema:
 def typescript(document: Schema) -> str:
     """Return the source of `protocol.gen.ts`."""
     defs: dict[str, Schema] = document["$defs"]
-    texts = text_constants(defs)
-    received = [model.__name__ for model in (*PAYLOADS, *REQUESTS)]
+    named = named_checks(defs)
     parts = [
         HEADER,
-        "\n".join(
-            f"const {name}: TextRules = {text_rules(rules)};" for name, rules in texts.items()
-        ),
+        "\n".join(f"const {name} = {check};" for check, name in named.items()),
         *(interface(name, definition) for name, definition in defs.items()),
         operations(defs),
-        *(validator(name, defs[name], texts) for name in received),
-        dispatch(),
+        *(validator(model.__name__, defs[model.__name__], named) for model in PAYLOADS),
+        requests(defs, named),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -124,8 +123,8 @@ def typescript(document: Schema) -> str:
 HEADER: Final = """\
 /* Written by tools/generate_protocol.py from nomos/_protocol.py. Do not edit. */
 
-import { isAnyObject, isExactly, isFlag, isList, isOneOf, isRecord } from "./schema.ts";
-import { isText, isWhole, within, type Check, type TextRules, type Wrong } from "./schema.ts";
+import { anyObject, anything, exactly, flag, list, oneOf } from "./schema.ts";
+import { record, text, whole, type Check } from "./schema.ts";
 import type { Json, JsonObject } from "./token/canonical.ts";"""
 
 
@@ -183,94 +182,87 @@ def op_of(definition: Schema) -> str:
     return str(definition["properties"]["op"]["const"])
 
 
-def validator(name: str, definition: Schema, texts: Texts) -> str:
-    required = definition.get("required", [])
-    fields = definition["properties"]
-    optional = [field for field in fields if field not in required]
-    checks = [f"isRecord(value, at, wrong, {json.dumps(required)}, {json.dumps(optional)})"]
-    for field, rules in fields.items():
-        found = f'value["{field}"]'
-        check = check_of(rules, f'{found}, within(at, "{field}"), wrong', texts)
-        if check and field in optional:
-            check = f"({found} === undefined || {check})"
-        if check:
-            checks.append(check)
-    body = " &&\n    ".join(checks)
+def validator(name: str, definition: Schema, named: Names) -> str:
+    return f"export const is{name} = {record_of(name, definition, named)};"
+
+
+FRAME: Final = ("id", "protocol")
+"""The members of every request, beside its `op`."""
+
+
+def requests(defs: dict[str, Schema], named: Names) -> str:
+    """Return the table of the operations' validators."""
+    first = defs[REQUESTS[0].__name__]["properties"]
+    frame = ", ".join(f"{name}: {check_of(first[name], named)}" for name in FRAME)
+    rows = []
+    for request in REQUESTS:
+        definition = defs[request.__name__]
+        check = record_of(request.__name__, definition, named, inner="  ")
+        rows.append(f"  {op_of(definition)}: {check},")
     return (
-        f"export function is{name}(value: unknown, at: string, wrong: Wrong): value is {name} {{\n"
-        f"  return (\n    {body}\n  );\n}}"
+        f"const FRAME = {{ {frame} }};\n\n"
+        "/** The validator of each operation's request. */\n"
+        "export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {\n"
+        + "\n".join(rows)
+        + "\n};"
     )
 
 
-def check_of(rules: Schema, place: str, texts: Texts) -> str:
-    """Return the call that checks what is at `place`; empty if anything is right there."""
+def record_of(name: str, definition: Schema, named: Names, inner: str = "") -> str:
+    """Return the check of an object; a request's begins with the members of every request."""
+    fields = definition["properties"]
+    framed = set(FRAME) <= set(fields)
+    members = ["...FRAME"] if framed else []
+    members += [
+        f"{field}: {check_of(rules, named)}"
+        for field, rules in fields.items()
+        if not framed or field not in FRAME
+    ]
+    optional = [field for field in fields if field not in definition.get("required", [])]
+    last = f"{inner}}}, {json.dumps(optional)})" if optional else f"{inner}}})"
+    return "\n".join([f"record<{name}>({{", *filled(members, f"{inner}  "), last])
+
+
+def filled(members: list[str], indent: str) -> list[str]:
+    """Return lines of members, as many to a line as it has room for."""
+    lines: list[str] = []
+    for member in members:
+        if lines and len(lines[-1]) + len(member) + 2 <= WIDTH:
+            lines[-1] += f" {member},"
+        else:
+            lines.append(f"{indent}{member},")
+    return lines
+
+
+WIDTH: Final = 100
+
+Names = dict[str, str]
+"""Names of checks, by the checks."""
+
+
+def named_checks(defs: dict[str, Schema]) -> Names:
+    found = ((name, defs[model]["properties"][field]) for name, (model, field) in NAMED.items())
+    return {check_of(rules, {}): name for name, rules in found}
+
+
+def check_of(rules: Schema, named: Names) -> str:
+    """Return the check of a value: its name, if it has one."""
     if "$ref" in rules:
-        return f"is{reference(rules)}({place})"
+        return f"is{reference(rules)}"
     if "const" in rules:
         only(rules, {"const"})
-        return f"isExactly({place}, {json.dumps(rules['const'])})"
+        return f"exactly({json.dumps(rules['const'])})"
     if "enum" in rules:
         only(rules, {"enum"})
-        return f"isOneOf({place}, {json.dumps(rules['enum'])})"
+        return f"oneOf({', '.join(json.dumps(value) for value in rules['enum'])})"
     if "type" not in rules:
         only(rules, set())
-        return ""
-    return CHECKS[rules["type"]](rules, place, texts)
+        return "anything"
+    check = CHECKS[rules["type"]](rules, named)
+    return named.get(check, check)
 
 
-def text_check(rules: Schema, place: str, texts: Texts) -> str:
-    (name,) = [name for name, text in texts.items() if text == rules_only(rules)]
-    return f"isText({place}, {name})"
-
-
-def integer_check(rules: Schema, place: str, _: Texts) -> str:
-    only(rules, {"minimum", "maximum"})
-    low = rules.get("minimum", -MAX_SAFE_INTEGER)
-    high = rules.get("maximum", MAX_SAFE_INTEGER)
-    return f"isWhole({place}, {low}, {high})"
-
-
-def list_check(rules: Schema, place: str, texts: Texts) -> str:
-    only(rules, {"items", "minItems", "maxItems"})
-    inner = check_of(rules["items"], "item, at, wrong", texts)
-    item = type_of(rules["items"])
-    check = f"(item, at, wrong): item is {item} => {inner}" if inner else "isAnything"
-    least, most = rules.get("minItems", 0), rules.get("maxItems")
-    bounds = [least, most] if most is not None else [least] if least else []
-    return f"isList({', '.join([place, check, *map(str, bounds)])})"
-
-
-def flag_check(rules: Schema, place: str, _: Texts) -> str:
-    only(rules, set())
-    return f"isFlag({place})"
-
-
-def object_check(rules: Schema, place: str, _: Texts) -> str:
-    only(rules, set())
-    return f"isAnyObject({place})"
-
-
-CHECKS: Final[dict[str, Callable[[Schema, str, Texts], str]]] = {
-    "array": list_check,
-    "boolean": flag_check,
-    "integer": integer_check,
-    "object": object_check,
-    "string": text_check,
-}
-
-
-def text_constants(defs: dict[str, Schema]) -> Texts:
-    """Return the rules of every kind of string, by name."""
-    return {
-        name: rules_only(defs[model]["properties"][field]) for name, (model, field) in TEXTS.items()
-    }
-
-
-def rules_only(field: Schema) -> Schema:
-    return {key: value for key, value in field.items() if key not in {"description", "default"}}
-
-
-def text_rules(rules: Schema) -> str:
+def text_check(rules: Schema, _: Names) -> str:
     only(rules, {"minLength", "maxLength", "pattern"})
     found = []
     if "minLength" in rules:
@@ -279,15 +271,40 @@ def text_rules(rules: Schema) -> str:
         found.append(f"max: {rules['maxLength']}")
     if "pattern" in rules:
         found.append(f"pattern: /{rules['pattern'].replace('/', chr(92) + '/')}/")
-    return f"{{ {', '.join(found)} }}" if found else "{}"
+    return f"text({{ {', '.join(found)} }})" if found else "text({})"
 
 
-def dispatch() -> str:
-    rows = "\n".join(f"  {r.model_fields['op'].default}: is{r.__name__}," for r in REQUESTS)
-    return (
-        "function isAnything(value: unknown): value is Json {\n  return value !== undefined;\n}\n\n"
-        "export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {\n" + rows + "\n};"
-    )
+def integer_check(rules: Schema, _: Names) -> str:
+    only(rules, {"minimum", "maximum"})
+    low = rules.get("minimum", -MAX_SAFE_INTEGER)
+    high = rules.get("maximum", MAX_SAFE_INTEGER)
+    return f"whole({low}, {high})"
+
+
+def list_check(rules: Schema, named: Names) -> str:
+    only(rules, {"items", "minItems", "maxItems"})
+    least, most = rules.get("minItems", 0), rules.get("maxItems")
+    bounds = [least, most] if most is not None else [least] if least else []
+    return f"list({', '.join([check_of(rules['items'], named), *map(str, bounds)])})"
+
+
+def flag_check(rules: Schema, _: Names) -> str:
+    only(rules, set())
+    return "flag"
+
+
+def object_check(rules: Schema, _: Names) -> str:
+    only(rules, set())
+    return "anyObject"
+
+
+CHECKS: Final[dict[str, Callable[[Schema, Names], str]]] = {
+    "array": list_check,
+    "boolean": flag_check,
+    "integer": integer_check,
+    "object": object_check,
+    "string": text_check,
+}
 
 
 def reference(rules: Schema) -> str:

@@ -10,7 +10,7 @@ import { Buffer } from "node:buffer";
 import { answer, type Signer } from "./operations.ts";
 import { MAX_LINE, PROTOCOL } from "./protocol.gen.ts";
 import { internal, invalidRequest, Refusal, tooLarge } from "./refusal.ts";
-import { isRecord, Wrong } from "./schema.ts";
+import { hasMembers, Wrong } from "./schema.ts";
 import { readRequest } from "./serve.ts";
 import { isObject, type Json, type JsonObject } from "./token/canonical.ts";
 
@@ -198,7 +198,7 @@ function checkMembers(
   optional: readonly string[],
 ): Refusal | undefined {
   const wrong = new Wrong();
-  return isRecord(input, "", wrong, required, optional)
+  return hasMembers(input, "", wrong, required, optional)
     ? undefined
     : invalidRequest(wrong.sentence);
 }

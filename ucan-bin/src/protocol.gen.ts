@@ -1,16 +1,19 @@
 /* Written by tools/generate_protocol.py from nomos/_protocol.py. Do not edit. */
 
-import { isAnyObject, isExactly, isFlag, isList, isOneOf, isRecord } from "./schema.ts";
-import { isText, isWhole, within, type Check, type TextRules, type Wrong } from "./schema.ts";
+import { anyObject, anything, exactly, flag, list, oneOf } from "./schema.ts";
+import { record, text, whole, type Check } from "./schema.ts";
 import type { Json, JsonObject } from "./token/canonical.ts";
 
-const DID: TextRules = { max: 64, pattern: /^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/ };
-const COMMAND: TextRules = { max: 256, pattern: /^\/[a-z0-9_-]+(\/[a-z0-9_-]+)*$/ };
-const NONCE: TextRules = { min: 1, max: 256 };
-const NAME: TextRules = { min: 1, max: 64 };
-const HEX_32: TextRules = { pattern: /^[0-9a-f]{64}$/ };
-const CODE: TextRules = { max: 64, pattern: /^[a-z]+(_[a-z]+)*$/ };
-const TEXT: TextRules = {};
+const DID = text({ max: 64, pattern: /^did:key:z6Mk[1-9A-HJ-NP-Za-km-z]{44}$/ });
+const COMMAND = text({ max: 256, pattern: /^\/[a-z0-9_-]+(\/[a-z0-9_-]+)*$/ });
+const NONCE = text({ min: 1, max: 256 });
+const NAME = text({ min: 1, max: 64 });
+const HEX_32 = text({ pattern: /^[0-9a-f]{64}$/ });
+const CODE = text({ max: 64, pattern: /^[a-z]+(_[a-z]+)*$/ });
+const TEXT = text({});
+const TIME = whole(0, 253402300799);
+const COUNT = whole(0, 9007199254740991);
+const DEPTH = whole(1, 32);
 
 /** The payload of a token that delegates authority (UCAN delegation, JWT form). */
 export type Delegation = {
@@ -510,289 +513,94 @@ export type AnswerOf = {
 
 export type Op = keyof RequestOf;
 
-export function isDelegation(value: unknown, at: string, wrong: Wrong): value is Delegation {
-  return (
-    isRecord(value, at, wrong, ["iss", "aud", "cmd", "pol", "nonce", "nbf", "exp"], ["sub", "meta", "prf"]) &&
-    isText(value["iss"], within(at, "iss"), wrong, DID) &&
-    isText(value["aud"], within(at, "aud"), wrong, DID) &&
-    (value["sub"] === undefined || isText(value["sub"], within(at, "sub"), wrong, DID)) &&
-    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
-    isList(value["pol"], within(at, "pol"), wrong, isAnything) &&
-    isText(value["nonce"], within(at, "nonce"), wrong, NONCE) &&
-    isWhole(value["nbf"], within(at, "nbf"), wrong, 0, 253402300799) &&
-    isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799) &&
-    (value["meta"] === undefined || isAnyObject(value["meta"], within(at, "meta"), wrong)) &&
-    (value["prf"] === undefined || isList(value["prf"], within(at, "prf"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT)))
-  );
-}
+export const isDelegation = record<Delegation>({
+  iss: DID, aud: DID, sub: DID, cmd: COMMAND, pol: list(anything), nonce: NONCE, nbf: TIME,
+  exp: TIME, meta: anyObject, prf: list(TEXT),
+}, ["sub", "meta", "prf"]);
 
-export function isInvocation(value: unknown, at: string, wrong: Wrong): value is Invocation {
-  return (
-    isRecord(value, at, wrong, ["iss", "aud", "sub", "cmd", "args", "nonce", "iat", "exp", "prf"], []) &&
-    isText(value["iss"], within(at, "iss"), wrong, DID) &&
-    isText(value["aud"], within(at, "aud"), wrong, DID) &&
-    isText(value["sub"], within(at, "sub"), wrong, DID) &&
-    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
-    isAnyObject(value["args"], within(at, "args"), wrong) &&
-    isText(value["nonce"], within(at, "nonce"), wrong, NONCE) &&
-    isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799) &&
-    isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799) &&
-    isList(value["prf"], within(at, "prf"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT))
-  );
-}
+export const isInvocation = record<Invocation>({
+  iss: DID, aud: DID, sub: DID, cmd: COMMAND, args: anyObject, nonce: NONCE, iat: TIME, exp: TIME,
+  prf: list(TEXT),
+});
 
-export function isCheckpoint(value: unknown, at: string, wrong: Wrong): value is Checkpoint {
-  return (
-    isRecord(value, at, wrong, ["iss", "log", "tenant", "seq", "head", "iat"], ["nonce"]) &&
-    isText(value["iss"], within(at, "iss"), wrong, DID) &&
-    isOneOf(value["log"], within(at, "log"), wrong, ["audit", "revocations", "keys"]) &&
-    isText(value["tenant"], within(at, "tenant"), wrong, NAME) &&
-    isWhole(value["seq"], within(at, "seq"), wrong, 0, 9007199254740991) &&
-    isText(value["head"], within(at, "head"), wrong, HEX_32) &&
-    isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799) &&
-    (value["nonce"] === undefined || isText(value["nonce"], within(at, "nonce"), wrong, NAME))
-  );
-}
+export const isCheckpoint = record<Checkpoint>({
+  iss: DID, log: oneOf("audit", "revocations", "keys"), tenant: NAME, seq: COUNT, head: HEX_32,
+  iat: TIME, nonce: NAME,
+}, ["nonce"]);
 
-export function isReceipt(value: unknown, at: string, wrong: Wrong): value is Receipt {
-  return (
-    isRecord(value, at, wrong, ["iss", "service", "cmd", "outcome", "iat"], ["resource_hash", "args_hash", "hop", "agent", "root", "chain", "invocation"]) &&
-    isText(value["iss"], within(at, "iss"), wrong, DID) &&
-    isText(value["service"], within(at, "service"), wrong, DID) &&
-    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
-    (value["resource_hash"] === undefined || isText(value["resource_hash"], within(at, "resource_hash"), wrong, HEX_32)) &&
-    (value["args_hash"] === undefined || isText(value["args_hash"], within(at, "args_hash"), wrong, HEX_32)) &&
-    isText(value["outcome"], within(at, "outcome"), wrong, CODE) &&
-    (value["hop"] === undefined || isWhole(value["hop"], within(at, "hop"), wrong, 0, 32)) &&
-    (value["agent"] === undefined || isText(value["agent"], within(at, "agent"), wrong, DID)) &&
-    (value["root"] === undefined || isText(value["root"], within(at, "root"), wrong, DID)) &&
-    (value["chain"] === undefined || isList(value["chain"], within(at, "chain"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, HEX_32), 1, 32)) &&
-    (value["invocation"] === undefined || isText(value["invocation"], within(at, "invocation"), wrong, HEX_32)) &&
-    isWhole(value["iat"], within(at, "iat"), wrong, 0, 253402300799)
-  );
-}
+export const isReceipt = record<Receipt>({
+  iss: DID, service: DID, cmd: COMMAND, resource_hash: HEX_32, args_hash: HEX_32, outcome: CODE,
+  hop: whole(0, 32), agent: DID, root: DID, chain: list(HEX_32, 1, 32), invocation: HEX_32,
+  iat: TIME,
+}, ["resource_hash", "args_hash", "hop", "agent", "root", "chain", "invocation"]);
 
-export function isCall(value: unknown, at: string, wrong: Wrong): value is Call {
-  return (
-    isRecord(value, at, wrong, ["cmd", "resource", "args"], []) &&
-    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
-    isAnyObject(value["resource"], within(at, "resource"), wrong) &&
-    isAnyObject(value["args"], within(at, "args"), wrong)
-  );
-}
+export const isCall = record<Call>({
+  cmd: COMMAND, resource: anyObject, args: anyObject,
+});
 
-export function isRequestedCapability(value: unknown, at: string, wrong: Wrong): value is RequestedCapability {
-  return (
-    isRecord(value, at, wrong, ["cmd", "resource"], []) &&
-    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
-    isAnyObject(value["resource"], within(at, "resource"), wrong)
-  );
-}
+export const isRequestedCapability = record<RequestedCapability>({
+  cmd: COMMAND, resource: anyObject,
+});
 
-export function isForkLink(value: unknown, at: string, wrong: Wrong): value is ForkLink {
-  return (
-    isRecord(value, at, wrong, ["chain", "cmd", "pol", "nonce"], ["alternatives", "constraint", "exp"]) &&
-    isWhole(value["chain"], within(at, "chain"), wrong, 0, 63) &&
-    (value["alternatives"] === undefined || isList(value["alternatives"], within(at, "alternatives"), wrong, (item, at, wrong): item is number => isWhole(item, at, wrong, 0, 63), 0, 63)) &&
-    isText(value["cmd"], within(at, "cmd"), wrong, COMMAND) &&
-    (value["constraint"] === undefined || isAnyObject(value["constraint"], within(at, "constraint"), wrong)) &&
-    isList(value["pol"], within(at, "pol"), wrong, isAnything) &&
-    isText(value["nonce"], within(at, "nonce"), wrong, NONCE) &&
-    (value["exp"] === undefined || isWhole(value["exp"], within(at, "exp"), wrong, 0, 253402300799))
-  );
-}
+export const isForkLink = record<ForkLink>({
+  chain: whole(0, 63), alternatives: list(whole(0, 63), 0, 63), cmd: COMMAND, constraint: anyObject,
+  pol: list(anything), nonce: NONCE, exp: TIME,
+}, ["alternatives", "constraint", "exp"]);
 
-export function isForkChild(value: unknown, at: string, wrong: Wrong): value is ForkChild {
-  return (
-    isRecord(value, at, wrong, ["links"], ["aud"]) &&
-    (value["aud"] === undefined || isText(value["aud"], within(at, "aud"), wrong, DID)) &&
-    isList(value["links"], within(at, "links"), wrong, (item, at, wrong): item is ForkLink => isForkLink(item, at, wrong), 1)
-  );
-}
+export const isForkChild = record<ForkChild>({
+  aud: DID, links: list(isForkLink, 1),
+}, ["aud"]);
 
-export function isHello(value: unknown, at: string, wrong: Wrong): value is Hello {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "hello")
-  );
-}
+const FRAME = { id: COUNT, protocol: whole(-9007199254740991, 9007199254740991) };
 
-export function isGenerateKey(value: unknown, at: string, wrong: Wrong): value is GenerateKey {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "generate_key")
-  );
-}
-
-export function isLoadKey(value: unknown, at: string, wrong: Wrong): value is LoadKey {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "seed"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "load_key") &&
-    isText(value["seed"], within(at, "seed"), wrong, HEX_32)
-  );
-}
-
-export function isForgetKey(value: unknown, at: string, wrong: Wrong): value is ForgetKey {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "key"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "forget_key") &&
-    isText(value["key"], within(at, "key"), wrong, DID)
-  );
-}
-
-export function isDelegate(value: unknown, at: string, wrong: Wrong): value is Delegate {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload", "allow_vacuous"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "delegate") &&
-    isText(value["key"], within(at, "key"), wrong, DID) &&
-    isDelegation(value["payload"], within(at, "payload"), wrong) &&
-    isFlag(value["allow_vacuous"], within(at, "allow_vacuous"), wrong)
-  );
-}
-
-export function isInvoke(value: unknown, at: string, wrong: Wrong): value is Invoke {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], ["verify_at", "max_depth"]) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "invoke") &&
-    isText(value["key"], within(at, "key"), wrong, DID) &&
-    isInvocation(value["payload"], within(at, "payload"), wrong) &&
-    (value["verify_at"] === undefined || isWhole(value["verify_at"], within(at, "verify_at"), wrong, 0, 253402300799)) &&
-    (value["max_depth"] === undefined || isWhole(value["max_depth"], within(at, "max_depth"), wrong, 1, 32))
-  );
-}
-
-export function isFork(value: unknown, at: string, wrong: Wrong): value is Fork {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "chains", "children", "now", "max_depth", "allow_missing_prf", "allow_vacuous"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "fork") &&
-    isText(value["key"], within(at, "key"), wrong, DID) &&
-    isList(value["chains"], within(at, "chains"), wrong, (item, at, wrong): item is string[] => isList(item, at, wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT)), 1, 64) &&
-    isList(value["children"], within(at, "children"), wrong, (item, at, wrong): item is ForkChild => isForkChild(item, at, wrong), 1, 1000) &&
-    isWhole(value["now"], within(at, "now"), wrong, 0, 253402300799) &&
-    isWhole(value["max_depth"], within(at, "max_depth"), wrong, 1, 32) &&
-    isFlag(value["allow_missing_prf"], within(at, "allow_missing_prf"), wrong) &&
-    isFlag(value["allow_vacuous"], within(at, "allow_vacuous"), wrong)
-  );
-}
-
-export function isVerify(value: unknown, at: string, wrong: Wrong): value is Verify {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "now", "leeway", "max_depth", "revoked", "revocations_max_age", "allow_missing_prf"], ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "pdp", "call", "requested"]) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "verify") &&
-    (value["invocation"] === undefined || isText(value["invocation"], within(at, "invocation"), wrong, TEXT)) &&
-    (value["chain"] === undefined || isList(value["chain"], within(at, "chain"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT))) &&
-    isWhole(value["now"], within(at, "now"), wrong, 0, 253402300799) &&
-    isWhole(value["leeway"], within(at, "leeway"), wrong, 0, 60) &&
-    isWhole(value["max_depth"], within(at, "max_depth"), wrong, 1, 32) &&
-    (value["trusted_issuers"] === undefined || isList(value["trusted_issuers"], within(at, "trusted_issuers"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, DID))) &&
-    (value["audience"] === undefined || isText(value["audience"], within(at, "audience"), wrong, DID)) &&
-    isList(value["revoked"], within(at, "revoked"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, TEXT)) &&
-    (value["revocations_age"] === undefined || isWhole(value["revocations_age"], within(at, "revocations_age"), wrong, 0, 9007199254740991)) &&
-    isWhole(value["revocations_max_age"], within(at, "revocations_max_age"), wrong, 0, 9007199254740991) &&
-    isFlag(value["allow_missing_prf"], within(at, "allow_missing_prf"), wrong) &&
-    (value["pdp"] === undefined || isFlag(value["pdp"], within(at, "pdp"), wrong)) &&
-    (value["call"] === undefined || isCall(value["call"], within(at, "call"), wrong)) &&
-    (value["requested"] === undefined || isRequestedCapability(value["requested"], within(at, "requested"), wrong))
-  );
-}
-
-export function isInspect(value: unknown, at: string, wrong: Wrong): value is Inspect {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "token"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "inspect") &&
-    isText(value["token"], within(at, "token"), wrong, TEXT)
-  );
-}
-
-export function isCheckPolicy(value: unknown, at: string, wrong: Wrong): value is CheckPolicy {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "pol"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "check_policy") &&
-    isList(value["pol"], within(at, "pol"), wrong, isAnything)
-  );
-}
-
-export function isSignCheckpoint(value: unknown, at: string, wrong: Wrong): value is SignCheckpoint {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "sign_checkpoint") &&
-    isText(value["key"], within(at, "key"), wrong, DID) &&
-    isCheckpoint(value["payload"], within(at, "payload"), wrong)
-  );
-}
-
-export function isVerifyCheckpoint(value: unknown, at: string, wrong: Wrong): value is VerifyCheckpoint {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "token", "issuers"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "verify_checkpoint") &&
-    isText(value["token"], within(at, "token"), wrong, TEXT) &&
-    isList(value["issuers"], within(at, "issuers"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, DID))
-  );
-}
-
-export function isSignReceipt(value: unknown, at: string, wrong: Wrong): value is SignReceipt {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "key", "payload"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "sign_receipt") &&
-    isText(value["key"], within(at, "key"), wrong, DID) &&
-    isReceipt(value["payload"], within(at, "payload"), wrong)
-  );
-}
-
-export function isVerifyReceipt(value: unknown, at: string, wrong: Wrong): value is VerifyReceipt {
-  return (
-    isRecord(value, at, wrong, ["id", "protocol", "op", "token", "issuers"], []) &&
-    isWhole(value["id"], within(at, "id"), wrong, 0, 9007199254740991) &&
-    isWhole(value["protocol"], within(at, "protocol"), wrong, -9007199254740991, 9007199254740991) &&
-    isExactly(value["op"], within(at, "op"), wrong, "verify_receipt") &&
-    isText(value["token"], within(at, "token"), wrong, TEXT) &&
-    isList(value["issuers"], within(at, "issuers"), wrong, (item, at, wrong): item is string => isText(item, at, wrong, DID))
-  );
-}
-
-function isAnything(value: unknown): value is Json {
-  return value !== undefined;
-}
-
+/** The validator of each operation's request. */
 export const isRequest: { readonly [O in Op]: Check<RequestOf[O]> } = {
-  hello: isHello,
-  generate_key: isGenerateKey,
-  load_key: isLoadKey,
-  forget_key: isForgetKey,
-  delegate: isDelegate,
-  invoke: isInvoke,
-  fork: isFork,
-  verify: isVerify,
-  inspect: isInspect,
-  check_policy: isCheckPolicy,
-  sign_checkpoint: isSignCheckpoint,
-  verify_checkpoint: isVerifyCheckpoint,
-  sign_receipt: isSignReceipt,
-  verify_receipt: isVerifyReceipt,
+  hello: record<Hello>({
+    ...FRAME, op: exactly("hello"),
+  }),
+  generate_key: record<GenerateKey>({
+    ...FRAME, op: exactly("generate_key"),
+  }),
+  load_key: record<LoadKey>({
+    ...FRAME, op: exactly("load_key"), seed: HEX_32,
+  }),
+  forget_key: record<ForgetKey>({
+    ...FRAME, op: exactly("forget_key"), key: DID,
+  }),
+  delegate: record<Delegate>({
+    ...FRAME, op: exactly("delegate"), key: DID, payload: isDelegation, allow_vacuous: flag,
+  }),
+  invoke: record<Invoke>({
+    ...FRAME, op: exactly("invoke"), key: DID, payload: isInvocation, verify_at: TIME,
+    max_depth: DEPTH,
+  }, ["verify_at", "max_depth"]),
+  fork: record<Fork>({
+    ...FRAME, op: exactly("fork"), key: DID, chains: list(list(TEXT), 1, 64),
+    children: list(isForkChild, 1, 1000), now: TIME, max_depth: DEPTH, allow_missing_prf: flag,
+    allow_vacuous: flag,
+  }),
+  verify: record<Verify>({
+    ...FRAME, op: exactly("verify"), invocation: TEXT, chain: list(TEXT), now: TIME,
+    leeway: whole(0, 60), max_depth: DEPTH, trusted_issuers: list(DID), audience: DID,
+    revoked: list(TEXT), revocations_age: COUNT, revocations_max_age: COUNT,
+    allow_missing_prf: flag, pdp: flag, call: isCall, requested: isRequestedCapability,
+  }, ["invocation", "chain", "trusted_issuers", "audience", "revocations_age", "pdp", "call", "requested"]),
+  inspect: record<Inspect>({
+    ...FRAME, op: exactly("inspect"), token: TEXT,
+  }),
+  check_policy: record<CheckPolicy>({
+    ...FRAME, op: exactly("check_policy"), pol: list(anything),
+  }),
+  sign_checkpoint: record<SignCheckpoint>({
+    ...FRAME, op: exactly("sign_checkpoint"), key: DID, payload: isCheckpoint,
+  }),
+  verify_checkpoint: record<VerifyCheckpoint>({
+    ...FRAME, op: exactly("verify_checkpoint"), token: TEXT, issuers: list(DID),
+  }),
+  sign_receipt: record<SignReceipt>({
+    ...FRAME, op: exactly("sign_receipt"), key: DID, payload: isReceipt,
+  }),
+  verify_receipt: record<VerifyReceipt>({
+    ...FRAME, op: exactly("verify_receipt"), token: TEXT, issuers: list(DID),
+  }),
 };

@@ -214,7 +214,7 @@ describe("what is not signed, and why", () => {
       "a policy that always holds",
       { pol: [["and", [["or", []]]]] },
       "vacuous_policy",
-      "allow_vacuous",
+      "an empty `or` holds",
     ],
     [
       "a name that is not NFC",

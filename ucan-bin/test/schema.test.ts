@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import { isRequest } from "../src/protocol.gen.ts";
-import { isText, Wrong } from "../src/schema.ts";
+import { text, Wrong } from "../src/schema.ts";
 import {
   checkpoint,
   delegation,
@@ -121,6 +121,6 @@ test("lengths count characters, not code units", () => {
     why("delegate", { ...delegate, payload: delegation({ nonce: "\ud83d\ude00".repeat(256) }) }),
   ).toBe("");
   const wrong = new Wrong();
-  expect(isText("\ud83d\ude00", "it", wrong, { min: 2 })).toBe(false);
+  expect(text({ min: 2 })("\ud83d\ude00", "it", wrong)).toBe(false);
   expect(wrong.sentence).toBe("it is too short");
 });
