@@ -174,7 +174,11 @@ def operations(defs: dict[str, Schema]) -> str:
         'export type RefusalCode = Refused["code"];\n\n'
         f"export type RequestOf = {{\n{asked}\n}};\n\n"
         f"export type AnswerOf = {{\n{answered}\n}};\n\n"
-        "export type Op = keyof RequestOf;"
+        "export type Op = keyof RequestOf;\n\n"
+        "/** A request without the members of every request. */\n"
+        'export type Question<O extends Op> = Omit<RequestOf[O], "id" | "protocol" | "op">;\n\n'
+        "/** An answer without the members of every answer. */\n"
+        'export type Body<O extends Op> = Omit<AnswerOf[O], "id" | "ok">;'
     )
 
 

@@ -13,29 +13,21 @@
 
 import { Buffer } from "node:buffer";
 
-import { MAX_FORKED, MAX_FORKED_LINE, PROTOCOL } from "./protocol.gen.ts";
-import type {
-  AnswerOf,
-  Delegation,
-  Fork,
-  ForkChild,
-  Forked,
-  ForkLink,
-  Verify,
-} from "./protocol.gen.ts";
+import { MAX_FORKED, MAX_FORKED_LINE } from "./protocol.gen.ts";
+import type { Body, Delegation, Fork, ForkChild, Forked, ForkLink } from "./protocol.gen.ts";
 import { invalidKey, invalidRequest, Refusal, tooLarge } from "./refusal.ts";
 import { termsOf } from "./token/delegation.ts";
 import { didOf, keyOf } from "./token/did_key.ts";
 import { KEY_BYTES, keyPair, type KeyObject } from "./token/ed25519.ts";
 import { unsigned, withSignature } from "./token/jwt.ts";
 import {
-  checkAttenuation,
+  checkDelegable,
   checkConstraint,
   checkStatements,
   effectiveGrant,
   type EffectiveGrant,
 } from "./verify/attenuation.ts";
-import { verifiedChain } from "./verify/verify.ts";
+import { OWN_CHAIN, verifiedChain } from "./verify/verify.ts";
 import { checkVacuous } from "./verify/vacuous.ts";
 
 /** Seconds that a link begins in the past, so that a verifier with a slower clock accepts it. */
@@ -44,17 +36,7 @@ const BEFORE_NOW = 60;
 /** Characters of tokens after which a line of the answer ends. */
 const FULL_LINE = 768 * 1024;
 
-/** How a holder verifies its own chain: by its own clock, without revocations. */
-const VERIFY = {
-  id: 0,
-  protocol: PROTOCOL,
-  op: "verify",
-  leeway: 0,
-  revoked: [],
-  revocations_max_age: 0,
-} as const satisfies Partial<Verify>;
-
-type Lines = Iterable<Omit<AnswerOf["fork"], "id" | "ok">>;
+type Lines = Iterable<Body<"fork">>;
 
 /** A child whose links are complete except for their signatures. */
 interface Draft extends Omit<Forked, "links"> {
@@ -113,7 +95,7 @@ function parentChain(
   { key, now, max_depth, allow_missing_prf }: Omit<Fork, "chains" | "children">,
 ): EffectiveGrant | Refusal {
   const request = { chain, audience: key, now, max_depth, allow_missing_prf };
-  const verified = verifiedChain({ ...VERIFY, ...request });
+  const verified = verifiedChain({ ...OWN_CHAIN, ...request });
   return verified instanceof Refusal ? verified : effectiveGrant(verified);
 }
 
@@ -169,7 +151,7 @@ function textOf(
     return invalidRequest(`chain is ${link.chain}, and ${chains.length} are given`);
   const { root, leaf } = held;
   const { cmd, pol, nonce, constraint, exp = leaf.claims.exp } = link;
-  const wrong = checkAttenuation(held, cmd, exp, now, max_depth);
+  const wrong = checkDelegable(held, cmd, exp, now, max_depth);
   if (wrong !== undefined) return wrong;
   const payload: Delegation = {
     iss: key,

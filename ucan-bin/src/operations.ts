@@ -3,8 +3,7 @@
 import { Buffer } from "node:buffer";
 
 import { isRequest, PROTOCOL } from "./protocol.gen.ts";
-import type { AnswerOf, Checkpoint, Delegation, Invocation, Receipt } from "./protocol.gen.ts";
-import type { Op, RequestOf, Verify } from "./protocol.gen.ts";
+import type { AnswerOf, Body, Delegation, Invocation, Op, RequestOf } from "./protocol.gen.ts";
 import { fork } from "./fork.ts";
 import {
   invalidKey,
@@ -15,34 +14,21 @@ import {
 } from "./refusal.ts";
 import { Wrong, type Check } from "./schema.ts";
 import { seedFromHex, type Keys } from "./keys.ts";
-import { signCheckpoint, verifyCheckpoint } from "./token/checkpoint.ts";
-import { readDelegation, signDelegation, termsOf } from "./token/delegation.ts";
+import { readDelegation, termsOf } from "./token/delegation.ts";
 import { keyOf } from "./token/did_key.ts";
-import { KEY_BYTES, type KeyObject } from "./token/ed25519.ts";
-import { charactersOf, readInvocation, signInvocation, useOf } from "./token/invocation.ts";
-import { HEADERS, kindOf, type Signed } from "./token/jwt.ts";
-import { signReceipt, verifyReceipt } from "./token/receipt.ts";
-import { readChain, verify } from "./verify/verify.ts";
-import { checkPolicy } from "./verify/requested_pol.ts";
-import { checkVacuous } from "./verify/vacuous.ts";
+import type { Json } from "./token/canonical.ts";
+import { KEY_BYTES } from "./token/ed25519.ts";
+import { charactersOf, readInvocation, useOf } from "./token/invocation.ts";
+import { HEADERS, kindOf, seal, type Kind, type Signed } from "./token/jwt.ts";
+import { checkReceipt, verifyCheckpoint, verifyReceipt } from "./token/statement.ts";
+import { OWN_CHAIN, readChain, verify } from "./verify/verify.ts";
+import { checkPolicy, checkVacuous } from "./verify/vacuous.ts";
 
 /** The least characters of a nonce that is signed here; other signers' nonces have 8 or more. */
 const MIN_NONCE = 12;
 
 /** Delegations in the deepest chain, where the request does not say. */
 const MAX_DEPTH = 8;
-
-/** What `verify` takes where the caller says nothing else, for a PDP that knows of no revocation. */
-const AS_A_PDP = {
-  id: 0,
-  protocol: PROTOCOL,
-  op: "verify",
-  leeway: 0,
-  revoked: [],
-  revocations_max_age: 5,
-  allow_missing_prf: false,
-  pdp: true,
-} as const satisfies Partial<Verify>;
 
 /** What an operation may use in addition to its request. */
 export interface Signer {
@@ -55,9 +41,6 @@ export interface Signer {
   /** The seed of this request, removed from its line before that was parsed. */
   readonly seed?: Uint8Array | undefined;
 }
-
-/** An answer before it has the id of its request. */
-export type Body<O extends Op> = Omit<AnswerOf[O], "id" | "ok">;
 
 /** What operations return: one answer, or several for an answer that has `more`. */
 export type Results = {
@@ -78,25 +61,25 @@ const handlers: Handlers = {
     if (forgotten) collect();
     return { forgotten };
   },
-  delegate: ({ key, payload, allow_vacuous }, { keys }) =>
-    delegate(payload, key, keys.secretOf(key), allow_vacuous),
+  delegate: ({ payload, allow_vacuous, key }, { keys }) =>
+    checkDelegation(payload, key, allow_vacuous) ?? sign("delegation", payload, key, keys),
   invoke: ({ key, payload, verify_at, max_depth }, { keys }) => {
-    const signed = invoke(payload, key, keys.secretOf(key));
+    const signed = checkInvocation(payload, key) ?? sign("invocation", payload, key, keys);
     if (signed instanceof Refusal || verify_at === undefined) return signed;
-    return refusedByPdp(signed.jwt, payload, verify_at, max_depth) ?? signed;
+    return checkAsPdp(signed.jwt, payload, verify_at, max_depth) ?? signed;
   },
   fork: (request, { keys, random }) => fork(request, keys.secretOf(request.key), random),
   verify,
   inspect: ({ token }) => inspect(token),
   check_policy: ({ pol }) => checkPolicy(pol) ?? { pol },
   sign_checkpoint: ({ key, payload }, { keys }) =>
-    state(signCheckpoint, payload, key, keys.secretOf(key)),
+    checkSigner(payload, key) ?? sign("checkpoint", payload, key, keys),
   verify_checkpoint: ({ token, issuers }) => {
     const read = verifyCheckpoint(token, issuers);
     return read instanceof Refusal ? read : { checkpoint: read.claims, cid: read.cid };
   },
   sign_receipt: ({ key, payload }, { keys }) =>
-    state(signReceipt, payload, key, keys.secretOf(key)),
+    checkSigner(payload, key) ?? checkReceipt(payload) ?? sign("receipt", payload, key, keys),
   verify_receipt: ({ token, issuers }) => {
     const read = verifyReceipt(token, issuers);
     return read instanceof Refusal ? read : { receipt: read.claims, cid: read.cid };
@@ -132,57 +115,43 @@ function loaded(key: string | Refusal): Body<"load_key"> | Refusal {
   return key instanceof Refusal ? key : { key };
 }
 
-function delegate(
+/** Why a delegation with this payload is not signed by the key. */
+function checkDelegation(
   payload: Delegation,
   key: string,
-  secret: KeyObject | Refusal,
   allowVacuous: boolean,
-): Signed | Refusal {
+): Refusal | undefined {
   const terms = termsOf(payload);
   if (terms instanceof Refusal) return terms;
-  const wrong = checkVacuous(terms.policy, allowVacuous) ?? checkParties(payload, key);
-  if (wrong !== undefined) return wrong;
-  return secret instanceof Refusal ? secret : signDelegation(payload, secret);
+  return checkVacuous(terms.policy, allowVacuous) ?? checkParties(payload, key);
 }
 
-function invoke(payload: Invocation, key: string, secret: KeyObject | Refusal): Signed | Refusal {
+/** Why an invocation with this payload is not signed by the key. */
+function checkInvocation(payload: Invocation, key: string): Refusal | undefined {
   const use = useOf(payload);
   if (use instanceof Refusal) return use;
   if (charactersOf(payload.nonce) < MIN_NONCE)
     return malformed(`payload.nonce has fewer than ${MIN_NONCE} characters`);
-  const wrong = checkParties(payload, key);
-  if (wrong !== undefined) return wrong;
-  return secret instanceof Refusal ? secret : signInvocation(payload, secret);
+  return checkParties(payload, key);
+}
+
+/** Sign a payload that was checked. */
+function sign(kind: Kind, payload: Json, key: string, keys: Keys): Signed | Refusal {
+  const secret = keys.secretOf(key);
+  return secret instanceof Refusal ? secret : seal(kind, payload, secret);
 }
 
 /** Why a PDP would refuse a token that was just signed, as far as its holder can know. */
-function refusedByPdp(
+function checkAsPdp(
   invocation: string,
   { sub, aud }: Invocation,
   now: number,
   max_depth = MAX_DEPTH,
 ): Refusal | undefined {
-  const found = verify({
-    ...AS_A_PDP,
-    invocation,
-    now,
-    max_depth,
-    trusted_issuers: [sub],
-    audience: aud,
-  });
+  const parties = { trusted_issuers: [sub], audience: aud };
+  const request = { ...OWN_CHAIN, ...parties, invocation, now, max_depth, pdp: true };
+  const found = verify({ ...request, allow_missing_prf: false });
   return found instanceof Refusal ? found : undefined;
-}
-
-/** Sign a statement whose issuer is the key. */
-function state<T extends Checkpoint | Receipt>(
-  sign: (claims: T, secret: KeyObject) => Signed | Refusal,
-  payload: T,
-  key: string,
-  secret: KeyObject | Refusal,
-): Signed | Refusal {
-  const wrong = checkSigner(payload, key);
-  if (wrong !== undefined) return wrong;
-  return secret instanceof Refusal ? secret : sign(payload, secret);
 }
 
 /** A key signs only payloads that name it as the issuer. */

@@ -513,6 +513,12 @@ export type AnswerOf = {
 
 export type Op = keyof RequestOf;
 
+/** A request without the members of every request. */
+export type Question<O extends Op> = Omit<RequestOf[O], "id" | "protocol" | "op">;
+
+/** An answer without the members of every answer. */
+export type Body<O extends Op> = Omit<AnswerOf[O], "id" | "ok">;
+
 export const isDelegation = record<Delegation>({
   iss: DID, aud: DID, sub: DID, cmd: COMMAND, pol: list(anything), nonce: NONCE, nbf: TIME,
   exp: TIME, meta: anyObject, prf: list(TEXT),

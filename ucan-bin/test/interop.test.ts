@@ -11,7 +11,7 @@ import { describe, expect, test } from "vitest";
 
 import { Refusal } from "../src/refusal.ts";
 import { canonical, type Json } from "../src/token/canonical.ts";
-import { verifyCheckpoint } from "../src/token/checkpoint.ts";
+import { verifyCheckpoint } from "../src/token/statement.ts";
 import { didOf, keyOf } from "../src/token/did_key.ts";
 import { keyPair } from "../src/token/ed25519.ts";
 import { HEADERS, type Kind } from "../src/token/jwt.ts";

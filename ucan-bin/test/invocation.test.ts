@@ -1,12 +1,11 @@
 import { expect, test } from "vitest";
 
-import { readInvocation, signInvocation, useOf } from "../src/token/invocation.ts";
-import { invocation, NOW, PLANNER } from "./tokens.ts";
+import { readInvocation, useOf } from "../src/token/invocation.ts";
+import { invocation, NOW, PLANNER, sealed } from "./tokens.ts";
 
 test("what was signed is read back, with the resource apart from the arguments", () => {
   const claims = invocation({ args: { resource: { provider: "github" }, state: "open" } });
-  const signed = signInvocation(claims, PLANNER.secret);
-  expect(readInvocation((signed as { jwt: string }).jwt)).toMatchObject({
+  expect(readInvocation(sealed("invocation", claims, PLANNER))).toMatchObject({
     claims,
     resource: { provider: "github" },
     args: { state: "open" },

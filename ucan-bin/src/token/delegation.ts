@@ -5,8 +5,7 @@ import { malformed, Refusal } from "../refusal.ts";
 import { isConstraint } from "../verify/resource.ts";
 import { parsePolicy, type Policy } from "../verify/pol.ts";
 import { isObject, type Json, type JsonObject } from "./canonical.ts";
-import type { KeyObject } from "./ed25519.ts";
-import { CID, read, seal, type Signed, type Token } from "./jwt.ts";
+import { CID, read, type Token } from "./jwt.ts";
 
 /** The parsed content of a delegation's payload. */
 export interface Terms {
@@ -27,10 +26,6 @@ export function readDelegation(token: string): DelegationToken | Refusal {
   if (found instanceof Refusal) return found;
   const terms = termsOf(found.claims);
   return terms instanceof Refusal ? terms : { ...found, ...terms };
-}
-
-export function signDelegation(claims: Delegation, secret: KeyObject): Signed | Refusal {
-  return seal("delegation", claims, secret);
 }
 
 /** V2.5: check what the schema cannot express, the same when signing as when verifying. */

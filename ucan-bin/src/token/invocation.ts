@@ -3,8 +3,7 @@
 import { isInvocation, type Invocation } from "../protocol.gen.ts";
 import { malformed, Refusal } from "../refusal.ts";
 import { isObject, type JsonObject } from "./canonical.ts";
-import type { KeyObject } from "./ed25519.ts";
-import { read, seal, type Signed, type Token } from "./jwt.ts";
+import { read, type Token } from "./jwt.ts";
 
 /** Seconds an invocation may live: an hour, and the minute that `iat` lies in the past. */
 export const MAX_LIFETIME = 3660;
@@ -29,10 +28,6 @@ export function readInvocation(token: string): InvocationToken | Refusal {
   if (found instanceof Refusal) return found;
   const use = useOf(found.claims);
   return use instanceof Refusal ? use : { ...found, ...use };
-}
-
-export function signInvocation(claims: Invocation, secret: KeyObject): Signed | Refusal {
-  return seal("invocation", claims, secret);
 }
 
 /** Check what the schema cannot express, the same when signing as when verifying. */

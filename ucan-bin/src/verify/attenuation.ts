@@ -38,7 +38,7 @@ export function effectiveGrant(chain: Chain): EffectiveGrant {
 }
 
 /** Why the chain cannot be delegated with this command until `exp`. */
-export function checkAttenuation(
+export function checkDelegable(
   { links, leaf: { claims }, depth, commands }: EffectiveGrant,
   cmd: string,
   exp: number,

@@ -23,14 +23,14 @@ export interface FailedStatement {
 
 /**
  * The first statement that does not hold for `subject`, if any. Policies that are evaluated for
- * the same subject share one `reading`, so that it is read only once.
+ * the same subject share one `budget`, so that it is read only once.
  *
- * @throws BudgetExceeded beyond the reading's budget.
+ * @throws BudgetExceeded beyond the budget.
  */
-export function failedStatement(policy: Policy, subject: Json, reading: EvaluationBudget): FailedStatement | undefined {
-  const index = policy.findIndex((statement) => !holds(statement, subject, reading));
+export function failedStatement(policy: Policy, subject: Json, budget: EvaluationBudget): FailedStatement | undefined {
+  const index = policy.findIndex((statement) => !holds(statement, subject, budget));
   const statement = policy[index];
-  return statement && { index, ...failingPart(statement, `pol[${index}]`, subject, reading) };
+  return statement && { index, ...failingPart(statement, `pol[${index}]`, subject, budget) };
 }
 
 /**
@@ -41,28 +41,28 @@ function failingPart(
   statement: Statement,
   field: string,
   subject: Json,
-  reading: EvaluationBudget,
+  budget: EvaluationBudget,
 ): Omit<FailedStatement, "index"> {
-  const path = pathOf(statement, reading);
+  const path = pathOf(statement, budget);
   if (statement.op === "and" && path === undefined) {
     for (const [index, inner] of statement.of.entries()) {
-      if (!holds(inner, subject, reading))
-        return failingPart(inner, `${field}[1][${index}]`, subject, reading);
+      if (!holds(inner, subject, budget))
+        return failingPart(inner, `${field}[1][${index}]`, subject, budget);
     }
   }
-  const selected = path && select(path, subject, reading);
+  const selected = path && select(path, subject, budget);
   return { field, found: selected === undefined ? undefined : shown(selected) };
 }
 
 /** The only path that a whole statement is about, without optional segments. */
-function pathOf(statement: Statement, reading: EvaluationBudget): Selector | undefined {
-  reading.charge(1);
+function pathOf(statement: Statement, budget: EvaluationBudget): Selector | undefined {
+  budget.charge(1);
   if ("selector" in statement) return statement.selector;
   const [first, ...more] = statement.op === "not" ? [statement.of] : statement.of;
-  const path = first && pathOf(first, reading)?.map(bare);
+  const path = first && pathOf(first, budget)?.map(bare);
   const text = JSON.stringify(path);
   const same = more.every(
-    (inner) => JSON.stringify(pathOf(inner, reading)?.map(bare)) === text,
+    (inner) => JSON.stringify(pathOf(inner, budget)?.map(bare)) === text,
   );
   return same ? path : undefined;
 }
@@ -71,31 +71,31 @@ function bare(segment: Segment): Segment {
   return { ...segment, optional: false };
 }
 
-/** @throws BudgetExceeded beyond the reading's budget. */
-export function holds(statement: Statement, subject: Json, reading: EvaluationBudget): boolean {
-  reading.charge(1);
+/** @throws BudgetExceeded beyond the budget. */
+export function holds(statement: Statement, subject: Json, budget: EvaluationBudget): boolean {
+  budget.charge(1);
   switch (statement.op) {
     case "and":
-      return statement.of.every((inner) => holds(inner, subject, reading));
+      return statement.of.every((inner) => holds(inner, subject, budget));
     case "or":
       return (
-        statement.of.length === 0 || statement.of.some((inner) => holds(inner, subject, reading))
+        statement.of.length === 0 || statement.of.some((inner) => holds(inner, subject, budget))
       );
     case "not":
-      return !holds(statement.of, subject, reading);
+      return !holds(statement.of, subject, budget);
   }
-  const selected = select(statement.selector, subject, reading);
+  const selected = select(statement.selector, subject, budget);
   switch (statement.op) {
     case "==":
       // A path that does not resolve is undefined, which equals no value.
-      return reading.same(selected, statement.value);
+      return budget.same(selected, statement.value);
     case "!=":
-      return !reading.same(selected, statement.value);
+      return !budget.same(selected, statement.value);
     case "like":
-      return typeof selected === "string" && matches(statement.pattern, selected, reading);
+      return typeof selected === "string" && matches(statement.pattern, selected, budget);
     case "all":
     case "any":
-      return quantified(statement.op, statement.of, reading.elementsOf(selected), reading);
+      return quantified(statement.op, statement.of, budget.elementsOf(selected), budget);
     default:
       return typeof selected === "number" && COMPARE[statement.op](selected, statement.value);
   }
@@ -112,10 +112,10 @@ function quantified(
   op: "all" | "any",
   inner: Statement,
   elements: readonly Json[] | undefined,
-  reading: EvaluationBudget,
+  budget: EvaluationBudget,
 ): boolean {
   if (elements === undefined) return false;
-  reading.charge(elements.length);
-  if (op === "all") return elements.every((element) => holds(inner, element, reading));
-  return elements.length === 0 || elements.some((element) => holds(inner, element, reading));
+  budget.charge(elements.length);
+  if (op === "all") return elements.every((element) => holds(inner, element, budget));
+  return elements.length === 0 || elements.some((element) => holds(inner, element, budget));
 }

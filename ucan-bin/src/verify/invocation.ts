@@ -13,7 +13,7 @@
  * request.
  */
 
-import type { Call, Verify } from "../protocol.gen.ts";
+import type { Call, Question } from "../protocol.gen.ts";
 import {
   audienceMismatch,
   chainInvalid,
@@ -36,11 +36,11 @@ import { checkService } from "./service.ts";
 export function checkClaims(
   invocation: InvocationToken,
   chain: Chain,
-  request: Verify,
+  request: Question<"verify">,
 ): Refusal | undefined {
   const last = chain.links.length;
   return (
-    checkAudience(invocation, chain, request.audience)?.at(last) ??
+    checkParties(invocation, chain, request.audience)?.at(last) ??
     (request.requested === undefined ? checkService(chain, request) : undefined) ??
     checkCommand(invocation, chain)?.at(last)
   );
@@ -57,11 +57,11 @@ export function checkInvocation(
   return (
     checkResource(invocation, constraint)?.at(last) ??
     checkPolicies(chain, asCall(invocation), outOfScope) ??
-    (call && (differs(invocation, call)?.at(last) ?? checkPolicies(chain, call, resourceMismatch)))
+    (call && (checkCall(invocation, call)?.at(last) ?? checkPolicies(chain, call, resourceMismatch)))
   );
 }
 
-function checkAudience(
+function checkParties(
   { claims }: InvocationToken,
   { root, leaf }: Chain,
   audience: string | undefined,
@@ -119,9 +119,9 @@ function checkPolicies(
   refuse: typeof outOfScope,
 ): Refusal | undefined {
   const subject = { cmd, resource, args };
-  const reading = new EvaluationBudget();
+  const budget = new EvaluationBudget();
   for (const [hop, { policy, claims }] of links.entries()) {
-    const broken = unmetBy(policy, subject, reading);
+    const broken = failedWithin(policy, subject, budget);
     if (broken === undefined) continue;
     if (broken === "costly") return refuse(COSTLY, { field: "pol" }).at(hop);
     const { index, field, found } = broken;
@@ -134,9 +134,9 @@ function checkPolicies(
 
 const COSTLY = `the policies of the chain take more than ${MAX_STEPS} steps for this call`;
 
-function unmetBy(policy: Policy, subject: Json, reading: EvaluationBudget): FailedStatement | "costly" | undefined {
+function failedWithin(policy: Policy, subject: Json, budget: EvaluationBudget): FailedStatement | "costly" | undefined {
   try {
-    return failedStatement(policy, subject, reading);
+    return failedStatement(policy, subject, budget);
   } catch (error) {
     if (error instanceof BudgetExceeded) return "costly";
     throw error;
@@ -155,7 +155,7 @@ function asCall({ claims: { cmd }, resource, args }: InvocationToken): Call {
   return { cmd, resource, args };
 }
 
-function differs({ claims, resource, args }: InvocationToken, call: Call): Refusal | undefined {
+function checkCall({ claims, resource, args }: InvocationToken, call: Call): Refusal | undefined {
   if (claims.cmd !== call.cmd)
     return resourceMismatch("the call's command is not the signed one", {
       field: "cmd",
@@ -169,10 +169,10 @@ function differs({ claims, resource, args }: InvocationToken, call: Call): Refus
       found: shown(resource),
     });
   const changed = Object.entries(args).find(([name, value]) => !has(call.args, name, value));
-  return changed && otherArgument(changed[0], changed[1], call.args);
+  return changed && argumentError(changed[0], changed[1], call.args);
 }
 
-function otherArgument(name: string, signed: Json, called: JsonObject): Refusal {
+function argumentError(name: string, signed: Json, called: JsonObject): Refusal {
   const start = name.slice(0, 64).toWellFormed();
   // Own members only: an argument may have the name of an inherited member.
   const given = Object.hasOwn(called, name);

@@ -21,10 +21,10 @@ export function parsePattern(glob: string): Pattern {
   return pieces;
 }
 
-export function matches(pattern: Pattern, text: string, reading: EvaluationBudget): boolean {
+export function matches(pattern: Pattern, text: string, budget: EvaluationBudget): boolean {
   const [head = "", ...more] = pattern;
   const tail = more.pop();
-  reading.charge(text.length + pattern.reduce((sum, piece) => sum + piece.length + 1, 0));
+  budget.charge(text.length + pattern.reduce((sum, piece) => sum + piece.length + 1, 0));
   if (tail === undefined) return text === head;
   if (!text.startsWith(head) || !text.endsWith(tail)) return false;
   const end = text.length - tail.length;

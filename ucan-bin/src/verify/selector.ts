@@ -54,13 +54,13 @@ export function parseSelector(text: string): Selector | string {
 }
 
 /** What the selector selects in `value`; undefined if it does not resolve. */
-export function select(selector: Selector, value: Json, reading: EvaluationBudget): Json | undefined {
+export function select(selector: Selector, value: Json, budget: EvaluationBudget): Json | undefined {
   let selected = value;
   for (const [index, segment] of selector.entries()) {
-    reading.charge(1);
-    const elements = segment.kind === "each" ? reading.elementsOf(selected) : undefined;
-    if (elements !== undefined) return inEach(selector.slice(index + 1), elements, reading);
-    const next = follow(segment, selected, reading);
+    budget.charge(1);
+    const elements = segment.kind === "each" ? budget.elementsOf(selected) : undefined;
+    if (elements !== undefined) return inEach(selector.slice(index + 1), elements, budget);
+    const next = follow(segment, selected, budget);
     if (next === undefined && !segment.optional) return undefined;
     selected = next ?? null;
   }
@@ -70,14 +70,14 @@ export function select(selector: Selector, value: Json, reading: EvaluationBudge
 function inEach(
   rest: Selector,
   elements: readonly Json[],
-  reading: EvaluationBudget,
+  budget: EvaluationBudget,
 ): Json | undefined {
   // Both are short: see MAX_SEGMENTS.
   const nested = rest.some(({ kind }) => kind === "each");
   const found: Json[] = [];
-  reading.charge(elements.length + rest.length);
+  budget.charge(elements.length + rest.length);
   for (const element of elements) {
-    const selected = select(rest, element, reading);
+    const selected = select(rest, element, budget);
     if (selected === undefined) return undefined;
     if (!nested) found.push(selected);
     else if (Array.isArray(selected)) for (const item of selected) found.push(item);
@@ -105,42 +105,42 @@ function unquote(quoted: string): string | undefined {
 }
 
 /** What one segment selects in `value`; undefined if there is none. */
-function follow(step: Step, value: Json, reading: EvaluationBudget): Json | undefined {
+function follow(step: Step, value: Json, budget: EvaluationBudget): Json | undefined {
   switch (step.kind) {
     case "member":
-      return member(value, step.name, reading);
+      return member(value, step.name, budget);
     case "element":
-      return listOf(value, reading)?.at(step.index);
+      return listOf(value, budget)?.at(step.index);
     case "slice":
-      return slice(value, step.start, step.end, reading);
+      return slice(value, step.start, step.end, budget);
     case "each":
       return undefined;
   }
 }
 
-function member(value: Json, name: string, reading: EvaluationBudget): Json | undefined {
+function member(value: Json, name: string, budget: EvaluationBudget): Json | undefined {
   if (!isObject(value) || !Object.hasOwn(value, name)) return undefined;
-  return reading.bytesIn(value) === undefined ? value[name] : undefined;
+  return budget.bytesIn(value) === undefined ? value[name] : undefined;
 }
 
 function slice(
   value: Json,
   start: number,
   end: number | undefined,
-  reading: EvaluationBudget,
+  budget: EvaluationBudget,
 ): Json | undefined {
-  const list = listOf(value, reading);
+  const list = listOf(value, budget);
   if (list === undefined) return undefined;
-  reading.charge(list.length);
+  budget.charge(list.length);
   const part = list.slice(start, end);
   if (typeof value === "string") return part.join("");
   return Array.isArray(value) ? part : bytesOf(part);
 }
 
-function listOf(value: Json, reading: EvaluationBudget): readonly Json[] | undefined {
-  if (typeof value === "string") return reading.charactersOf(value);
+function listOf(value: Json, budget: EvaluationBudget): readonly Json[] | undefined {
+  if (typeof value === "string") return budget.charactersOf(value);
   if (!isObject(value)) return Array.isArray(value) ? value : undefined;
-  const bytes = reading.bytesIn(value);
-  if (bytes !== undefined) reading.charge(bytes.length);
+  const bytes = budget.bytesIn(value);
+  if (bytes !== undefined) budget.charge(bytes.length);
   return bytes && Array.from(bytes);
 }

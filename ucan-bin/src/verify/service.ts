@@ -10,7 +10,7 @@
  * service, so this does not apply to it.
  */
 
-import type { Verify } from "../protocol.gen.ts";
+import type { Question } from "../protocol.gen.ts";
 import { audienceMismatch, first, type Refusal } from "../refusal.ts";
 import { shown, type Json } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
@@ -19,22 +19,22 @@ import type { Chain } from "./verify.ts";
 /** Why the chain is not for the verifying service, with the index of the link. */
 export function checkService(
   { links, root }: Chain,
-  { audience, allow_missing_prf, pdp }: Verify,
+  { audience, allow_missing_prf, pdp }: Question<"verify">,
 ): Refusal | undefined {
   const hosted = allow_missing_prf && !namesService(root);
   const other = first(links, (link, hop) =>
     namesService(link) || (hop === 0 && !hosted)
-      ? otherService(link.claims.meta?.["audience"], audience)
+      ? serviceError(link.claims.meta?.["audience"], audience)
       : undefined,
   );
-  return other ?? (hosted || pdp === true ? undefined : open(root)?.at(0));
+  return other ?? (hosted || pdp === true ? undefined : checkClosed(root)?.at(0));
 }
 
 function namesService({ claims: { meta = {} } }: DelegationToken): boolean {
   return Object.hasOwn(meta, "audience");
 }
 
-function open({ claims: { meta } }: DelegationToken): Refusal | undefined {
+function checkClosed({ claims: { meta } }: DelegationToken): Refusal | undefined {
   const closed = meta?.["closed"];
   if (closed === true) return undefined;
   return audienceMismatch("the chain is for a PDP, which decides on each call by policy", {
@@ -44,7 +44,7 @@ function open({ claims: { meta } }: DelegationToken): Refusal | undefined {
   });
 }
 
-function otherService(
+function serviceError(
   named: Json | undefined,
   audience: string | undefined,
 ): Refusal | undefined {

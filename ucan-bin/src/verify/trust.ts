@@ -1,13 +1,13 @@
 /** Trusted issuers and revocations (V6 and V7 of `verify.ts`). */
 
-import type { Verify } from "../protocol.gen.ts";
+import type { Question } from "../protocol.gen.ts";
 import { first, revocationsStale, revoked, untrustedIssuer, type Refusal } from "../refusal.ts";
 import { isObject, shown, type Json } from "../token/canonical.ts";
 import type { DelegationToken } from "../token/delegation.ts";
 import type { Chain, Token } from "./verify.ts";
 
 /** Why the root's issuer is not trusted. It is not checked without `trusted_issuers`. */
-export function checkRoot({ root }: Chain, request: Verify): Refusal | undefined {
+export function checkRoot({ root }: Chain, request: Question<"verify">): Refusal | undefined {
   const { iss } = root.claims;
   // V6.1
   if (request.trusted_issuers?.includes(iss) === false) {
@@ -30,17 +30,17 @@ export function checkRoot({ root }: Chain, request: Verify): Refusal | undefined
  * and by the agents, apps and approval that its issuer names. A revocation is permanent, so a known
  * one counts in a view of any age; only the absence of one needs a recent view.
  */
-export function revocation(
+export function checkRevocations(
   { root }: Chain,
   tokens: readonly Token[],
-  { revoked: known, revocations_age = 0, revocations_max_age }: Verify,
+  { revoked: known, revocations_age = 0, revocations_max_age }: Question<"verify">,
 ): Refusal | undefined {
   const ids = new Set<Json | undefined>(known);
   const refusal =
-    refused(grantedIn(root), ids)?.at(0) ??
-    first(tokens, ({ cid, claims: { iss } }) => refused([["cid", cid], ["iss", iss]], ids)) ??
+    firstRevoked(grantedIn(root), ids)?.at(0) ??
+    first(tokens, ({ cid, claims: { iss } }) => firstRevoked([["cid", cid], ["iss", iss]], ids)) ??
     // Nearly all of these keys have signed the next token, which is the one to report.
-    first(tokens, ({ claims: { aud } }) => refused([["aud", aud]], ids));
+    first(tokens, ({ claims: { aud } }) => firstRevoked([["aud", aud]], ids));
   if (refusal !== undefined || revocations_age <= revocations_max_age) return refusal;
   const allowed = `at most ${revocations_max_age} are allowed`;
   return revocationsStale(`the view of revocations is ${revocations_age} seconds old; ${allowed}`, {
@@ -65,7 +65,7 @@ const REVOKED = {
 /** A claim, and what it names. */
 type Naming = readonly [field: keyof typeof REVOKED, id: Json | undefined];
 
-function refused(
+function firstRevoked(
   namings: readonly Naming[],
   ids: ReadonlySet<Json | undefined>,
 ): Refusal | undefined {

@@ -11,9 +11,9 @@
  *     ["!=", ".args.to", []]  ["!=", ".args.to", {}]  ["any", ".args.to", …]
  */
 
-import { vacuousPolicy, type Refusal } from "../refusal.ts";
-import { canonical, type Json } from "../token/canonical.ts";
-import type { Policy, Statement } from "./pol.ts";
+import { malformed, vacuousPolicy, type Refusal } from "../refusal.ts";
+import { canonical, namesAreNfc, type Json } from "../token/canonical.ts";
+import { parsePolicy, type Policy, type Statement } from "./pol.ts";
 import type { Segment, Selector } from "./selector.ts";
 
 /**
@@ -91,6 +91,14 @@ export function vacuous(policy: Policy): string | undefined {
 export function checkVacuous(policy: Policy, allowed: boolean): Refusal | undefined {
   const found = allowed ? undefined : vacuous(policy);
   return found === undefined ? undefined : vacuousPolicy(found);
+}
+
+/** Why no token can have these statements, or why they are not signed unless that is requested. */
+export function checkPolicy(pol: Json[]): Refusal | undefined {
+  const policy = parsePolicy(pol);
+  if (typeof policy === "string") return malformed(policy);
+  if (!namesAreNfc(pol)) return malformed("pol: a name is not in Unicode normalisation form C");
+  return checkVacuous(policy, false);
 }
 
 function inAll(policy: Policy, outer: Known, at: string): string | undefined {

@@ -53,7 +53,7 @@
  * next, because all of them must hold, which no later link can undo.
  */
 
-import type { AnswerOf, Verify } from "../protocol.gen.ts";
+import type { Body, Question } from "../protocol.gen.ts";
 import {
   audienceMismatch,
   badSignature,
@@ -75,8 +75,11 @@ import { readInvocation, type InvocationToken } from "../token/invocation.ts";
 import { isTooLong, TOO_LONG } from "../token/jwt.ts";
 import { checkClaims, checkInvocation } from "./invocation.ts";
 import { effectiveConstraint, checkLink, subjectError, hasOtherSubject } from "./links.ts";
-import { revocation, checkRoot } from "./trust.ts";
+import { checkRevocations, checkRoot } from "./trust.ts";
 import { checkRequested } from "./requested.ts";
+
+/** How the holder of a chain verifies it: by its own clock, without revocations. */
+export const OWN_CHAIN = { leeway: 0, revoked: [], revocations_max_age: 0 };
 
 /** A parsed chain. It always has a root and a leaf, which may be the same. */
 export interface Chain {
@@ -101,35 +104,35 @@ interface Evidence {
   readonly invocation: InvocationToken | undefined;
   /** Every token, in the order of hops. */
   readonly tokens: readonly Token[];
-  readonly request: Verify;
+  readonly request: Question<"verify">;
 }
 
 type Check = (evidence: Evidence) => Refusal | undefined;
 
 /** V3 to V8, in order. */
 const CHECKS: readonly Check[] = [
-  checkKey,
-  checkSignatureText,
-  checkSignature,
-  checkTime,
-  checkChain,
+  checkKeys,
+  checkSignatureForms,
+  checkSignatures,
+  checkTimes,
+  checkLinks,
   ({ chain, request }) => checkRoot(chain, request),
-  ({ chain, tokens, request }) => revocation(chain, tokens, request),
+  ({ chain, tokens, request }) => checkRevocations(chain, tokens, request),
   checkUse,
 ];
 
-export function verify(request: Verify): Omit<AnswerOf["verify"], "id" | "ok"> | Refusal {
+export function verify(request: Question<"verify">): Body<"verify"> | Refusal {
   const evidence = examine(request);
   return evidence instanceof Refusal ? evidence : verdict(evidence);
 }
 
 /** A verified chain, for its holder to delegate from. */
-export function verifiedChain(request: Verify): Chain | Refusal {
+export function verifiedChain(request: Question<"verify">): Chain | Refusal {
   const evidence = examine(request);
   return evidence instanceof Refusal ? evidence : evidence.chain;
 }
 
-function examine(request: Verify): Evidence | Refusal {
+function examine(request: Question<"verify">): Evidence | Refusal {
   const evidence = read(request);
   if (evidence instanceof Refusal) return evidence;
   for (const check of CHECKS) {
@@ -162,7 +165,7 @@ export function readChain(tokens: readonly string[], maxDepth: number): Chain | 
   return { links, root, leaf, cids: links.map(({ cid }) => cid), lineage, depth };
 }
 
-function read(request: Verify): Evidence | Refusal {
+function read(request: Question<"verify">): Evidence | Refusal {
   const wrong = checkQuestion(request);
   if (wrong !== undefined) return invalidRequest(wrong);
   const { invocation: text, chain: bare = [], max_depth } = request;
@@ -182,7 +185,7 @@ function checkQuestion({
   audience,
   call,
   requested,
-}: Verify): string | undefined {
+}: Question<"verify">): string | undefined {
   if ((invocation === undefined) === (chain === undefined))
     return "give either invocation or chain";
   if (call !== undefined && requested !== undefined) return "give either call or requested";
@@ -192,7 +195,7 @@ function checkQuestion({
 }
 
 /** V3.1: both parties of every token are keys; `sub` is compared with one of them later. */
-function checkKey({ tokens }: Evidence): Refusal | undefined {
+function checkKeys({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ claims: { iss, aud } }) =>
     keyOf(iss) === undefined || keyOf(aud) === undefined
       ? malformed("iss or aud names no usable Ed25519 key", {
@@ -203,12 +206,12 @@ function checkKey({ tokens }: Evidence): Refusal | undefined {
 }
 
 /** V3.2 */
-function checkSignatureText({ tokens }: Evidence): Refusal | undefined {
+function checkSignatureForms({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, ({ signature }) => (isSignature(signature) ? undefined : badSignature()));
 }
 
 /** V4.1 */
-function checkSignature({ tokens }: Evidence): Refusal | undefined {
+function checkSignatures({ tokens }: Evidence): Refusal | undefined {
   return first(tokens, (token) => {
     if (isVerified(token)) return undefined;
     const { claims, signed, signature } = token;
@@ -218,7 +221,7 @@ function checkSignature({ tokens }: Evidence): Refusal | undefined {
 }
 
 /** V4.2, V4.3: a token is good from its first second until its last has begun: start ≤ now < exp. */
-function checkTime({ tokens, request: { now, leeway } }: Evidence): Refusal | undefined {
+function checkTimes({ tokens, request: { now, leeway } }: Evidence): Refusal | undefined {
   return first(tokens, ({ claims }) => {
     const [field, start] = "nbf" in claims ? ["nbf", claims.nbf] : ["iat", claims.iat];
     if (start > now + leeway)
@@ -237,7 +240,7 @@ function checkTime({ tokens, request: { now, leeway } }: Evidence): Refusal | un
   });
 }
 
-function checkChain({ chain: { links, root }, request }: Evidence): Refusal | undefined {
+function checkLinks({ chain: { links, root }, request }: Evidence): Refusal | undefined {
   const issuer = root.claims.iss;
   if (hasOtherSubject(root, issuer)) return subjectError(root.claims.sub, issuer).at(0);
   let held = root.constraint;
@@ -272,7 +275,7 @@ function checkHolder({ links, leaf }: Chain, audience: string | undefined): Refu
   }).at(links.length - 1);
 }
 
-function verdict({ chain, invocation }: Evidence): Omit<AnswerOf["verify"], "id" | "ok"> {
+function verdict({ chain, invocation }: Evidence): Body<"verify"> {
   const { root, leaf, cids, lineage, depth } = chain;
   const constraint = constraintOf(chain);
   const { meta } = root.claims;
