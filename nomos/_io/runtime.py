@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from nomos._core.effects import Effect, Flow, Now, Pause, Send, Sign
+from nomos._core.revocation_status import RevocationStatus
+from nomos._core.verification import ClaimNonce, LookupRevocations
 from nomos._io.signer import AsyncSigner, Signer, SignerConnection
+from nomos._protocol import Request
 from nomos._tracebacks import without_frames
 
 if TYPE_CHECKING:
@@ -59,6 +62,27 @@ async def run_flow_async(flow: Flow[T], perform: Callable[[Effect[Any]], Awaitab
         return value
     finally:
         flow.close()
+
+
+async def run_verification(
+    flow: Flow[T],
+    ask: Callable[[Request], Awaitable[object]],
+    lookup: Callable[[Collection[str]], Awaitable[RevocationStatus]],
+    claim_nonce: Callable[[str, str, str, int, str | None], Awaitable[bool]],
+) -> T:
+    """Run a flow of `nomos._core.verification` on a server, which performs its effects by these."""
+
+    async def perform(effect: Effect[Any]) -> object:
+        match effect:
+            case Sign(request):
+                return await ask(request)
+            case LookupRevocations(ids):
+                return await lookup(ids)
+            case ClaimNonce(issuer, audience, nonce, expires_at, family):
+                return await claim_nonce(issuer, audience, nonce, expires_at, family)
+        raise TypeError(f"a flow yielded {effect!r}, which a server does not perform")
+
+    return await run_flow_async(flow, perform)
 
 
 class _Runtime:

@@ -86,12 +86,9 @@ def refuse(where: str, sentence: str) -> NoReturn:
 def _scalar(value: Any, where: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         refuse(where, "must be a plain JSON value, which NaN and infinities are not")
-    if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        refuse(
-            where, "must have integers within ±(2^53-1) only, which every JSON reader reads alike"
-        )
+    large = isinstance(value, int) and abs(value) > MAX_INTEGER
     whole = isinstance(value, float) and value.is_integer()
-    if whole and MAX_INTEGER < abs(value) < FIRST_WITH_EXPONENT:
+    if large or (whole and MAX_INTEGER < abs(value) < FIRST_WITH_EXPONENT):
         refuse(
             where, "must have integers within ±(2^53-1) only, which every JSON reader reads alike"
         )

@@ -45,7 +45,7 @@ def upstreams(catalog: Catalog, environ: Mapping[str, str]) -> dict[str, Upstrea
         if provider.handler == "http" and url:
             found[name] = UpstreamTarget(
                 checked_url(url, setting=variable),
-                _token(environ, name),
+                _secret(environ, variable_of(name, "TOKEN"), variable_of(name, "TOKEN_FILE")),
                 _authorities(environ, variable_of(name, "CA_FILE")),
             )
     return found
@@ -97,10 +97,6 @@ def _authorities(environ: Mapping[str, str], variable: str) -> str | None:
     if file is not None:
         client_context(environ, ca_file=file, setting=variable)
     return file
-
-
-def _token(environ: Mapping[str, str], provider: str) -> Secret | None:
-    return _secret(environ, variable_of(provider, "TOKEN"), variable_of(provider, "TOKEN_FILE"))
 
 
 def _secret(environ: Mapping[str, str], variable: str, named: str) -> Secret | None:

@@ -102,10 +102,6 @@ class AccountChange:
     operator: ApiKey
     request_id: str
 
-    @classmethod
-    def by(cls, context: Context, request: Request, caller: ApiKey) -> AccountChange:
-        return cls(context, caller, request.state.request_id)
-
     def record(self, act: str, app: str, detail: dict[str, Any]) -> Record:
         """Return the audit record of this change."""
         at = int(self.context.clock() * 1000)
@@ -158,7 +154,7 @@ def kind_of(role: Role) -> Kind:
 )
 async def post_app(context: Context, request: Request, caller: ApiKey) -> AppWithKeyReply:
     """Register an app; its API key is shown only once."""
-    acting = AccountChange.by(context, request, caller)
+    acting = AccountChange(context, caller, request.state.request_id)
     message = messages.read(AppRequest, await body.read(request))
     covers = tuple(sorted(set(message.covers or ())))
     operator = acting.operator
@@ -184,12 +180,12 @@ async def post_app(context: Context, request: Request, caller: ApiKey) -> AppWit
         found = await context.store.apps.find(operator.tenant, issued.app.id)
         if found is not None:
             await _check_same(context, found, registered, issued.key)
-            return _with_key(found, issued.text.reveal())
+            return AppWithKeyReply(**_members(found), api_key=issued.text.reveal())
     receipt = acting.record("create", issued.app.id, _detail(registered))
     most = MAX_APPS if permissions.covers_every(operator) else MAX_APPS - RESERVED
     if not await context.store.apps.create(issued.app, issued.key, most, receipt, held=operator):
         raise InvalidRequest(f"the tenant has {most} apps, the limit for your API key")
-    return _with_key(registered, issued.text.reveal())
+    return AppWithKeyReply(**_members(registered), api_key=issued.text.reveal())
 
 
 @route("GET", "/v1/apps", ("operator",), AppsReply)
@@ -204,7 +200,7 @@ async def get_apps(context: Context, request: Request, caller: ApiKey) -> AppsRe
 @route("POST", "/v1/apps/{id}/disable", ("operator",), EndedReply, refuses=(400,))
 async def post_disable(context: Context, request: Request, caller: ApiKey) -> EndedReply:
     """Disable an app: its API key is rejected from now on."""
-    acting = AccountChange.by(context, request, caller)
+    acting = AccountChange(context, caller, request.state.request_id)
     if str(request.path_params["id"]) == acting.operator.app:
         raise InvalidRequest(
             "your API key is of this app; another operator can disable it", fields=("id",)
@@ -224,7 +220,7 @@ async def post_disable(context: Context, request: Request, caller: ApiKey) -> En
 @route("POST", "/v1/apps/{id}/confirm", ("operator",), AppReply, refuses=(400,))
 async def post_confirm(context: Context, request: Request, caller: ApiKey) -> AppReply:
     """Confirm that an operator's account belongs to another person than its owner's."""
-    acting = AccountChange.by(context, request, caller)
+    acting = AccountChange(context, caller, request.state.request_id)
     found = await acting.target(request, "confirm")
     if found.app.owner is None:
         message = "the server made that account, so it needs no confirmation"
@@ -259,7 +255,7 @@ async def _after(context: Context, found: Registered) -> Registered:
 )
 async def post_rotate(context: Context, request: Request, caller: ApiKey) -> RotatedReply:
     """Give an app a new API key; the old one becomes invalid at once."""
-    acting = AccountChange.by(context, request, caller)
+    acting = AccountChange(context, caller, request.state.request_id)
     # The holder of the new key has the same rights as the holder of the old one.
     found = await acting.target(request, "rotate")
     own = found.app.id == acting.operator.app
@@ -325,10 +321,6 @@ def _members(registered: Registered) -> dict[str, Any]:
         "confirmed_at": None if app.confirmed_at is None else iso(app.confirmed_at),
         "confirmed_by": app.confirmed_by,
     }
-
-
-def _with_key(registered: Registered, text: str) -> AppWithKeyReply:
-    return AppWithKeyReply(**_members(registered), api_key=text)
 
 
 ROUTES: Final = (post_app, get_apps, post_disable, post_rotate, post_confirm)

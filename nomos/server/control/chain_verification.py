@@ -7,26 +7,24 @@ raises.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import ValidationError
 
 from nomos._core import unverified, verification
-from nomos._core.effects import Effect, Flow, Sign
+from nomos._core.effects import Flow
 from nomos._core.revocation_status import RevocationStatus
 from nomos._core.unverified import UnverifiedChain, UnverifiedToken
 from nomos._core.verification import (
-    ClaimNonce,
-    LookupRevocations,
     Rejection,
     RevocationResult,
     RevocationRules,
     VerifiedClaims,
 )
 from nomos._identifiers import JWT
-from nomos._io.runtime import run_flow_async
+from nomos._io.runtime import run_verification
 from nomos._protocol import RequestedCapability, Verify
 from nomos.errors import SignerError
 from nomos.models import DenyReason, VerificationCode
@@ -162,22 +160,10 @@ async def check_attenuation(
 async def run(context: Context, flow: Flow[T]) -> T:
     """Run a flow of `nomos._core.verification` with the server's binary and store."""
 
-    async def perform(effect: Effect[Any]) -> object:
-        match effect:
-            case Sign(request):
-                return await context.signer.ask(request)
-            case LookupRevocations(ids):
-                return RevocationStatus(await context.store.revoked(ids))
-            case ClaimNonce():
-                return await context.store.claim_nonce(
-                    effect.issuer, effect.audience, effect.nonce, effect.expires_at, effect.family
-                )
-            case _:
-                raise TypeError(
-                    f"a flow yielded {effect!r}, which the control plane does not perform"
-                )
+    async def lookup(ids: Collection[str]) -> RevocationStatus:
+        return RevocationStatus(await context.store.revoked(ids))
 
-    return await run_flow_async(flow, perform)
+    return await run_verification(flow, context.signer.ask, lookup, context.store.claim_nonce)
 
 
 def held(found: VerifiedClaims, tokens: tuple[str, ...], now: int) -> HeldCapability | ChainFault:

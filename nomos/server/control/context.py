@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from nomos.models import MAX_CHAIN_DEPTH
@@ -21,14 +20,8 @@ from nomos.server.http.limits import SlidingWindowCounter
 from nomos.server.http.quotas import BYTES_A_SECOND, QUESTIONS_A_SECOND, QuotaExceeded, Quotas
 from nomos.server.policies.active import ActivePolicy
 from nomos.server.signing.issuers import Issuers
-from nomos.server.signing.keys import SignerPort
+from nomos.server.signing.keys import KeyFiles, SignerPort
 from nomos.server.storage.store import Store
-
-
-class KeyRing(Protocol):
-    """Keys by name, made on first use: `nomos.server.signing.keys.KeyFiles`."""
-
-    async def did(self, name: str) -> str: ...
 
 
 def rates_of_apps(earlier: Iterable[tuple[str, int, int]] = ()) -> SlidingWindowCounter:
@@ -46,7 +39,7 @@ class Context:
 
     signer: SignerPort
     store: Store
-    keys: KeyRing
+    keys: KeyFiles
     live: ActivePolicy
     catalog: Catalog
     issuers: Mapping[str, str]

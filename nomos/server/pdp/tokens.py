@@ -13,20 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from nomos._core import verification
-from nomos._core.effects import Effect, Flow, Sign
+from nomos._core.effects import Flow
 from nomos._core.http_rules import bearer
 from nomos._core.http_rules.bearer import BearerFault
 from nomos._core.policy_messages import failed_statement
 from nomos._core.remedies import fix_at, remedy
 from nomos._core.unverified import UnverifiedToken, read
 from nomos._core.verification import (
-    ClaimNonce,
-    LookupRevocations,
     Rejection,
     RevocationRules,
     VerifiedClaims,
 )
-from nomos._io.runtime import run_flow_async
+from nomos._io.runtime import run_verification
 from nomos._protocol import Call, Refused, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
@@ -125,21 +123,8 @@ def refusal(rejection: Rejection) -> PdpError:
 
 async def run(context: PdpContext, flow: Flow[T]) -> T:
     """Run a flow of `nomos._core.verification` with the PDP's binary, store and revocations."""
-
-    async def perform(effect: Effect[Any]) -> object:
-        match effect:
-            case Sign(request):
-                return await context.signer.ask(request)
-            case LookupRevocations(ids):
-                return await context.revocations.lookup(ids)
-            case ClaimNonce():
-                return await context.store.claim_nonce(
-                    effect.issuer, effect.audience, effect.nonce, effect.expires_at, effect.family
-                )
-            case _:
-                raise TypeError(f"a flow yielded {effect!r}, which the PDP does not perform")
-
-    return await run_flow_async(flow, perform)
+    lookup, claim_nonce = context.revocations.lookup, context.store.claim_nonce
+    return await run_verification(flow, context.signer.ask, lookup, claim_nonce)
 
 
 def _verify_request(context: PdpContext, **what: Any) -> Verify:
