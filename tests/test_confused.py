@@ -48,9 +48,9 @@ def between(
         headers = {name: plane.requests[-1][0][name] for name in kept}
         url = f"{system.control_plane_url}/v1/authorize"
         said = httpx.post(url, json=sent, headers=headers, trust_env=False)
-        told = said.json()
-        answer(told)
-        return Reply(said.status_code, told)
+        reply_body = said.json()
+        answer(reply_body)
+        return Reply(said.status_code, reply_body)
 
     with control_plane(forward) as plane:
         yield plane
@@ -101,9 +101,9 @@ def test_an_earlier_signed_allow_is_refused_for_another_question(
 ) -> None:
     seen: list[dict[str, Any]] = []
 
-    def again(told: dict[str, Any]) -> None:
-        seen.append(dict(told))
-        told.update({**seen[0], "callId": told["callId"]})
+    def again(reply_body: dict[str, Any]) -> None:
+        seen.append(dict(reply_body))
+        reply_body.update({**seen[0], "callId": reply_body["callId"]})
 
     guard = guard_kind.guard(control_plane_url="http://127.0.0.1:1", api_key=system.api_key)
     asked = {"command": READ, "resource": {"provider": "filesystem", "path": "a"}}

@@ -188,7 +188,7 @@ def _post(
     return said if isinstance(said, dict) and reply.status_code == 200 else {}
 
 
-def _told_more(seen: Seen) -> None:
+def _wait_for_more(seen: Seen) -> None:
     """Wait until the clients were told more than before, however slow the machine is."""
     allowed, approved = len(seen.allowed), len(seen.approved)
     end = time.monotonic() + 120
@@ -211,11 +211,11 @@ def test_a_server_killed_under_load_keeps_everything_that_it_acknowledged(tmp_pa
     try:
         with load(dev, seen):
             for _ in range(KILLS):
-                _told_more(seen)
+                _wait_for_more(seen)
                 time.sleep(random.uniform(0, 0.3))
                 dev.stop(signal.SIGKILL)
                 dev.start()
-            _told_more(seen)
+            _wait_for_more(seen)
         export = tmp_path / "audit.ndjson"
         reply = httpx.get(
             f"{dev.url}/v1/audit/export",

@@ -571,8 +571,8 @@ class TestBeingAChild:
         key.write_text(SEED)
         key.chmod(0o600)
         theirs = family.fork(grant).env()
-        handed = "NOMOS_AGENT_KEY_HANDOVER_FILE"
-        mine = {name: value for name, value in theirs.items() if name != handed}
+        variable = "NOMOS_AGENT_KEY_HANDOVER_FILE"
+        mine = {name: value for name, value in theirs.items() if name != variable}
         guard = guard_kind.guard.from_env(mine | {"NOMOS_AGENT_KEY_FILE": str(key)})
         family.guards.append(guard)
         calls: list[tuple[Any, dict[str, Any]]] = [
@@ -587,7 +587,7 @@ class TestBeingAChild:
             assert DID in str(no.value)
             assert family.children[0].agent in str(no.value)
         assert family.call(guard.did) == DID
-        with pytest.raises(errors.ConfigurationError, match=handed):
+        with pytest.raises(errors.ConfigurationError, match=variable):
             guard_kind.guard.from_env(mine)
 
     def test_an_expired_chain_is_refused_on_first_use(

@@ -17,7 +17,7 @@ LIST: Final[dict[str, Any]] = {
     "command": "/filesystem/dir/list",
     "resource": {"provider": "filesystem", "path": ""},
 }
-HANDED: Final = [{"with": "filesystem:///", "can": "/filesystem"}]
+CAPABILITIES: Final = [{"with": "filesystem:///", "can": "/filesystem"}]
 REAL: Final = time.time
 
 
@@ -51,13 +51,13 @@ def test_offline_children_use_their_parents_clock_offset(
 ) -> None:
     agent = agent_of(system, guard_kind)
     grant = guard_kind.call(agent.authorize, command="/filesystem", resource=LIST["resource"])
-    handed = guard_kind.call(agent.fork_child, parent_chain=grant, capabilities=HANDED)
-    environ = handed.env()
+    child_made = guard_kind.call(agent.fork_child, parent_chain=grant, capabilities=CAPABILITIES)
+    environ = child_made.env()
     assert abs(int(environ["NOMOS_CLOCK_OFFSET"]) + wrong) <= 1
     child = guard_kind.guard.from_env(environ)
     said = listed(system, guard_kind.call(child.headers, **LIST))
     assert said.status_code == 200, said.text
-    further = guard_kind.call(child.fork_child, capabilities=HANDED)
+    further = guard_kind.call(child.fork_child, capabilities=CAPABILITIES)
     environ = further.env({"NOMOS_CLOCK_OFFSET": "1"})
     assert abs(int(environ["NOMOS_CLOCK_OFFSET"]) + wrong) <= 1
     grandchild = guard_kind.guard.from_env(environ)
@@ -73,8 +73,8 @@ def test_a_child_without_an_offset_gets_it_from_the_control_plane(
 ) -> None:
     agent = agent_of(system, guard_kind)
     grant = guard_kind.call(agent.authorize, command="/filesystem", resource=LIST["resource"])
-    handed = guard_kind.call(agent.fork_child, parent_chain=grant, capabilities=HANDED)
-    environ = handed.env()
+    child_made = guard_kind.call(agent.fork_child, parent_chain=grant, capabilities=CAPABILITIES)
+    environ = child_made.env()
     del environ["NOMOS_CLOCK_OFFSET"]
     child = guard_kind.guard.from_env(environ)
     assert guard_kind.call(child.authorize, **LIST)
@@ -89,8 +89,8 @@ def test_an_expired_chain_is_reported_with_the_clock_difference(
 ) -> None:
     agent = agent_of(system, GUARD_KINDS[0])
     grant = agent.authorize(command="/filesystem", resource=LIST["resource"], ttl_seconds=1)
-    handed = agent.fork_child(parent_chain=grant, capabilities=HANDED)
-    environ = handed.env()
+    child_made = agent.fork_child(parent_chain=grant, capabilities=CAPABILITIES)
+    environ = child_made.env()
     time.sleep(2)
     monkeypatch.setattr(time, "time", lambda: REAL() + 75)
     child = AuthGuard.from_env(environ)
@@ -105,8 +105,8 @@ def test_an_expired_chain_is_reported_with_the_clock_difference(
 def test_an_invalid_offset_is_named(system: AuthGuard) -> None:
     agent = agent_of(system, GUARD_KINDS[0])
     grant = agent.authorize(command="/filesystem", resource=LIST["resource"])
-    handed = agent.fork_child(parent_chain=grant, capabilities=HANDED)
-    environ = handed.env()
+    child_made = agent.fork_child(parent_chain=grant, capabilities=CAPABILITIES)
+    environ = child_made.env()
     for value in ("soon", "86401", "-86401", "1.5", "1e3", "999999"):
         with pytest.raises(errors.ConfigurationError) as refused:
             AuthGuard.from_env(environ | {"NOMOS_CLOCK_OFFSET": value})

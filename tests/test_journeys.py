@@ -216,10 +216,10 @@ def test_a_wrong_or_missing_api_key_is_an_error_and_no_deny(
     guard: AuthGuard, key: str | None
 ) -> None:
     with (
-        AuthGuard(control_plane_url=guard.control_plane_url, api_key=key) as stranger,
+        AuthGuard(control_plane_url=guard.control_plane_url, api_key=key) as other_guard,
         pytest.raises(errors.AuthenticationError) as refused,
     ):
-        stranger.authorize(command=LIST, resource=repo("app"))
+        other_guard.authorize(command=LIST, resource=repo("app"))
     assert refused.value.code == ("missing_api_key" if key is None else "invalid_api_key")
     assert refused.value.request_id
     message = str(refused.value)
@@ -233,10 +233,10 @@ def test_the_pdps_url_in_place_of_the_control_planes_is_reported(guard: AuthGuar
     assert guard.pdp_url is not None
     key = guard.api_key
     with (
-        AuthGuard(control_plane_url=guard.pdp_url, api_key=key) as stranger,
+        AuthGuard(control_plane_url=guard.pdp_url, api_key=key) as other_guard,
         pytest.raises(errors.NotFound, match="this is a PDP") as refused,
     ):
-        stranger.authorize(command=LIST, resource=repo("app"))
+        other_guard.authorize(command=LIST, resource=repo("app"))
     assert guard.control_plane_url in str(refused.value)
     with pytest.raises(errors.Unreachable, match="not of a PDP"):
         Verifier.from_control_plane(

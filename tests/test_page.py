@@ -189,8 +189,8 @@ def test_the_swarm_example_runs(system: AuthGuard, upstream: GitHub, tmp_path: P
         )
         out, trouble = process.communicate(timeout=90)
     assert process.returncode == 0, trouble
-    told = json.loads(out)
-    assert (told["agent"], told["links"]) == (did, 3)
-    assert told["online"] == told["offline"]
-    assert told["online"]["full_name"] == "acme/app"
+    output = json.loads(out)
+    assert (output["agent"], output["links"]) == (did, 3)
+    assert output["online"] == output["offline"]
+    assert output["online"]["full_name"] == "acme/app"
     assert upstream.requests[-1][1:] == ("/repos/acme/app", {}, f"Bearer {TOKEN}")

@@ -199,8 +199,8 @@ def test_equality_goes_by_the_members_and_by_the_class() -> None:
     assert len({chain_of(["a.b.c"]), chain_of(["a.b.c"])}) == 1
     with pytest.raises(TypeError, match="unhashable"):
         hash(one)
-    with pytest.raises(TypeError, match=r"unknown \['nobody'\], missing \['agent'"):
-        make(Verified, nobody=1)
+    with pytest.raises(TypeError, match=r"unknown \['unused'\], missing \['agent'"):
+        make(Verified, unused=1)
 
 
 def test_a_chain_travels_as_a_list_of_strings() -> None:

@@ -50,7 +50,7 @@ class Export:
     issuer: str
     first_issuer: str
     pin: str
-    stranger: str
+    unrelated: str
     signer: Signer = field(repr=False)
     answers: dict[tuple[str, tuple[str, ...]], Checkpoint | Refused] = field(
         default_factory=dict, repr=False
@@ -95,7 +95,7 @@ class Export:
         return answer.jwt
 
     def said(self, token: str) -> Checkpoint:
-        issuers = [self.first_issuer, self.issuer, self.stranger]
+        issuers = [self.first_issuer, self.issuer, self.unrelated]
         answer = self.signer.ask(VerifyCheckpoint(token=token, issuers=issuers))
         assert isinstance(answer, CheckpointVerified), answer
         return answer.checkpoint

@@ -62,7 +62,9 @@ class Log:
             **members,
         )
 
-    def link(self, giver: str, agent: str, above: Record | None = None, **members: Any) -> Record:
+    def link(
+        self, delegator: str, agent: str, above: Record | None = None, **members: Any
+    ) -> Record:
         """An agent hands something on to another, and that is used."""
         said = {
             "command": LISTING,
@@ -71,7 +73,7 @@ class Log:
             "cid": cid(f"link {len(self.records)}"),
             "expires_at": AT // 1000 + 200,
         }
-        detail = {"by": giver, **members.pop("detail", {})}
+        detail = {"by": delegator, **members.pop("detail", {})}
         return self.add("delegation", agent, **said | members, detail=detail)
 
     def call(self, agent: str, reason: str | None = None, **members: Any) -> Record:

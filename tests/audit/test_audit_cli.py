@@ -169,8 +169,8 @@ def test_a_receipt_is_shown_and_verified(operator: Mapping[str, str], link: obje
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)["row"] == row
     assert "verified: signed by" in shown.stderr
-    stranger = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
-    wrong = nomos("receipt", row["id"], "--issuer", stranger, env=operator)
+    unrelated = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
+    wrong = nomos("receipt", row["id"], "--issuer", unrelated, env=operator)
     assert (wrong.exit_code, "belongs to another issuer" in wrong.output) == (1, True)
     assert nomos("receipt", row["id"], env=operator).exit_code == 0
 
@@ -223,9 +223,9 @@ def test_verify_exits_0_if_ok_1_if_wrong_2_if_incomplete(export: Export, tmp_pat
         file.write_bytes(content)
         shown = nomos("verify", str(file), *known)
         assert (shown.exit_code, said in shown.stdout) == (status, True), shown.output
-        told = nomos("verify", str(file), *known, "--json")
-        assert told.exit_code == status
-        assert json.loads(told.stdout)["state"] == ("ok", "wrong", "incomplete")[status]
+        as_json = nomos("verify", str(file), *known, "--json")
+        assert as_json.exit_code == status
+        assert json.loads(as_json.stdout)["state"] == ("ok", "wrong", "incomplete")[status]
         piped = run.invoke(app, ["audit", "verify", "-", *known], input=content)
         assert piped.exit_code == status
 

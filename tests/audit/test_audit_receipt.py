@@ -83,7 +83,7 @@ def test_its_checkpoint_must_cover_exactly_its_row(export: Export, replies: list
         export.sign(export.issuer, seq, other["hash"]): "other_hash",
         export.sign(export.issuer, seq, row_hash, log="revocations"): "other_log",
         export.sign(export.issuer, seq, row_hash, tenant="other"): "other_tenant",
-        export.sign(export.stranger, seq, row_hash): "untrusted_issuer",
+        export.sign(export.unrelated, seq, row_hash): "untrusted_issuer",
         f"{head}.{payload}.{middle(signature)}": "bad_signature",
         f"{head}.{payload}": "malformed_ucan",
         "x" * 5000: "malformed",
@@ -94,7 +94,7 @@ def test_its_checkpoint_must_cover_exactly_its_row(export: Export, replies: list
 
 def test_a_receipt_of_an_unknown_issuer_is_refused(export: Export, replies: list[Json]) -> None:
     reply = replies[0]
-    assert code(export, reply, export.stranger) == "unknown_issuer"
+    assert code(export, reply, export.unrelated) == "unknown_issuer"
     assert code(export, reply, "did:key:nobody") == "unknown_issuer"
     # Without the key log the old key leads nowhere, and a key that is none is none.
     assert code(export, {**reply, "keys": []}) == "untrusted_issuer"

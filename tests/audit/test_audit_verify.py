@@ -107,11 +107,11 @@ def test_no_byte_can_be_changed(export: Export, data: some.DataObject) -> None:
 
 
 def test_an_issuer_outside_of_the_key_log_is_unknown(export: Export) -> None:
-    report = export.verify(export.lines, issuer=export.stranger)
+    report = export.verify(export.lines, issuer=export.unrelated)
     assert report.state == "wrong"
     assert report.finding is not None
     assert report.finding.kind == "unknown_issuer"
-    assert export.stranger in report.message
+    assert export.unrelated in report.message
 
 
 def test_rows_signed_only_by_an_older_key_are_not_proven_from_a_newer_one(
@@ -126,13 +126,13 @@ def test_rows_signed_only_by_an_older_key_are_not_proven_from_a_newer_one(
 
 def test_a_made_up_key_before_the_known_one_cannot_end_an_export(export: Export) -> None:
     """The header is anyone's to write, up to the key that the reader knows."""
-    made_up = [chained({"did": export.stranger, "at": 1}, "default", Head())]
+    made_up = [chained({"did": export.unrelated, "at": 1}, "default", Head())]
     made_up.append(chained({"did": export.issuer, "at": 2}, "default", made_up[0].head))
     keys = [
         {
             "row": json.loads(row.text),
             "hash": row.hash,
-            "checkpoint": export.sign(export.stranger, row.seq, row.hash, log="keys"),
+            "checkpoint": export.sign(export.unrelated, row.seq, row.hash, log="keys"),
         }
         for row in made_up
     ]
@@ -141,13 +141,13 @@ def test_a_made_up_key_before_the_known_one_cannot_end_an_export(export: Export)
     head = json.loads(rows[-1])
     lines = [encoded({**export.json(0), "keys": keys}), *rows, export.lines[pinned]]
     nonce = hashlib.sha256(b"".join(lines)).hexdigest()
-    last = export.sign(export.stranger, len(rows), head["hash"], nonce=nonce)
+    last = export.sign(export.unrelated, len(rows), head["hash"], nonce=nonce)
     lines.append(encoded({"type": "checkpoint", "token": last}))
     lines.append(encoded({"type": "end", "rows": len(rows), "last": len(rows)}))
     report = export.verify(lines, issuer=export.issuer)
     assert report.finding is not None
     assert report.finding.kind == "not_as_exported"
-    assert f"by {export.stranger}, which {export.issuer} has replaced" in report.message
+    assert f"by {export.unrelated}, which {export.issuer} has replaced" in report.message
     assert report.signer is None
 
 
@@ -214,7 +214,7 @@ def test_an_invalid_pinned_checkpoint_is_refused(export: Export, token: str) -> 
 
 def test_a_pinned_checkpoint_by_another_key_does_not_fit_the_file(export: Export) -> None:
     said = export.said(export.pin)
-    forged = export.sign(export.stranger, said.seq, said.head)
+    forged = export.sign(export.unrelated, said.seq, said.head)
     # Known by the new key alone, what the old one signed proves nothing.
     old = export.sign(export.first_issuer, said.seq, said.head)
     report = export.verify(export.lines, pin=forged, issuer=export.first_issuer)

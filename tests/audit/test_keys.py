@@ -34,7 +34,7 @@ class Issuer:
 
     signer: Signer
     dids: tuple[str, ...]
-    stranger: str
+    unrelated: str
 
     def sign(self, key: str, head: Head, *, log: Log = "keys", tenant: str = TENANT) -> str:
         payload = Checkpoint(
@@ -83,28 +83,30 @@ def test_every_key_proves_its_successors(issuer: Issuer) -> None:
 
 
 def test_without_a_log_only_the_known_key_is_accepted(issuer: Issuer) -> None:
-    assert issuer.follow([], issuer.stranger) == IssuerKeyLog((issuer.stranger,))
+    assert issuer.follow([], issuer.unrelated) == IssuerKeyLog((issuer.unrelated,))
 
 
 def test_another_issuers_log_is_unknown_and_not_broken(issuer: Issuer) -> None:
-    with pytest.raises(UnknownIssuer, match=f"{issuer.stranger} is not one of them"):
-        issuer.follow(issuer.log(), issuer.stranger)
+    with pytest.raises(UnknownIssuer, match=f"{issuer.unrelated} is not one of them"):
+        issuer.follow(issuer.log(), issuer.unrelated)
 
 
 def test_a_key_without_its_predecessors_signature_is_refused(issuer: Issuer) -> None:
     """Not by signing for it, nor by letting it sign for itself or for the key after it."""
-    dids = (*issuer.dids, issuer.stranger)
-    for forger in (issuer.stranger, issuer.dids[0]):
+    dids = (*issuer.dids, issuer.unrelated)
+    for forger in (issuer.unrelated, issuer.dids[0]):
         with pytest.raises(BrokenKeys, match=f"row 5 .* not signed by {issuer.dids[-1]}"):
             issuer.follow(issuer.log(dids, by={5: forger}), issuer.dids[0])
-    before = (issuer.stranger, *issuer.dids)
+    before = (issuer.unrelated, *issuer.dids)
     found = issuer.follow(issuer.log(before), issuer.dids[0])
-    assert issuer.stranger not in found.trusted, "anyone can name a well known key as its successor"
+    assert issuer.unrelated not in found.trusted, (
+        "anyone can name a well known key as its successor"
+    )
 
 
 def test_the_first_key_signs_for_itself(issuer: Issuer) -> None:
     with pytest.raises(BrokenKeys, match=r"row 1 .* not signed by"):
-        issuer.follow(issuer.log(by={1: issuer.stranger}), issuer.dids[1])
+        issuer.follow(issuer.log(by={1: issuer.unrelated}), issuer.dids[1])
 
 
 def test_a_repeated_key_is_refused(issuer: Issuer) -> None:
@@ -187,6 +189,6 @@ def test_the_async_walk_gives_the_same_keys(issuer: Issuer) -> None:
 
     entries = issuer.log()
     assert follow(entries, issuer.dids[1]) == issuer.follow(entries, issuer.dids[1])
-    assert follow([], issuer.stranger) == IssuerKeyLog((issuer.stranger,))
+    assert follow([], issuer.unrelated) == IssuerKeyLog((issuer.unrelated,))
     with pytest.raises(BrokenKeys, match="row 1 of the key log"):
         follow(entries[1:], issuer.dids[1])

@@ -17,7 +17,7 @@ from nomos.audit.swarm import Counts, Swarm, recorded_at
 from nomos.audit.swarm_builder import SwarmsBuilder
 from nomos.cli.swarm.commands import _agents
 
-A, B, C, THIEF = did("a"), did("b"), did("c"), did("thief")
+A, B, C, UNVERIFIED = did("a"), did("b"), did("c"), did("thief")
 
 
 def tree(swarm: Swarm) -> list[tuple[str, str | None, int]]:
@@ -103,10 +103,10 @@ def test_a_delegation_is_listed_with_its_limits() -> None:
 
 def test_delegated_or_revoked_grants_of_the_issuer_are_listed() -> None:
     log = Log()
-    handed_on = log.grant()
+    delegated = log.grant()
     revoked = log.grant(command="/filesystem")
     log.grant(command="/github/repo")
-    above = log.link(log.root, A, handed_on)
+    above = log.link(log.root, A, delegated)
     again = log.grant(A, command="/github/issue", parent=above.id)
     log.link(A, B, again)
     log.revoke(str(revoked.cid))
@@ -217,15 +217,15 @@ def test_the_latest_actions_are_listed_and_the_others_counted() -> None:
 def test_an_agent_with_invalid_chains_only_is_no_member() -> None:
     log = Log()
     log.link(log.root, A)
-    log.call(THIEF, "chain_invalid")
+    log.call(UNVERIFIED, "chain_invalid")
     log.call(B, "chain_attenuation_violation")
     log.link(log.root, B)
     swarm = log.swarm()
-    assert [each.agent for each in swarm.unverified_agents] == [THIEF]
-    assert THIEF not in {each.agent for each in swarm.members}
+    assert [each.agent for each in swarm.unverified_agents] == [UNVERIFIED]
+    assert UNVERIFIED not in {each.agent for each in swarm.members}
     assert swarm.calls.refused == 2
     assert swarm.agents == 3
-    assert {each["agent"] for each in _agents(swarm.as_json())} == {log.root, A, B, THIEF}
+    assert {each["agent"] for each in _agents(swarm.as_json())} == {log.root, A, B, UNVERIFIED}
 
 
 # Finding one
@@ -276,7 +276,7 @@ def test_values_of_other_types_count_as_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "unit", "told"),
+    ("at", "unit", "expected"),
     [
         (0, 1, "1970-01-01T00:00:00.000Z"),
         (AT + 7, 1, "2026-11-21T12:00:00.007Z"),
@@ -286,8 +286,8 @@ def test_values_of_other_types_count_as_absent() -> None:
         ("soon", 1, "1970-01-01T00:00:00.000Z"),
     ],
 )
-def test_times_have_the_form_of_the_api(at: object, unit: int, told: str) -> None:
-    assert recorded_at(at, unit=unit) == told
+def test_times_have_the_form_of_the_api(at: object, unit: int, expected: str) -> None:
+    assert recorded_at(at, unit=unit) == expected
 
 
 def test_a_summary_has_everything_but_the_members() -> None:
@@ -342,5 +342,7 @@ def test_every_agent_is_there_once_and_every_call_is_counted(events: list[Any]) 
     assert sorted(seen) == sorted(placed)
     assert {each.agent for each in swarm.unverified_agents} == acted - set(placed)
     assert [swarm.calls.allowed, swarm.calls.refused] == calls
-    deeds = [deed for each in (*swarm.members, *swarm.unverified_agents) for deed in each.allowed]
-    assert sum(deed.times for deed in deeds) == calls[0]
+    actions = [
+        action for each in (*swarm.members, *swarm.unverified_agents) for action in each.allowed
+    ]
+    assert sum(action.times for action in actions) == calls[0]

@@ -12,10 +12,10 @@ from nomos.audit.agent_groups import AgentGroup, grouped
 from nomos.audit.swarm import Swarm
 
 
-def many(log: Log, giver: str, names: list[str], **members: Any) -> list[str]:
+def many(log: Log, delegator: str, names: list[str], **members: Any) -> list[str]:
     agents = [did(name) for name in names]
     for agent in agents:
-        log.link(giver, agent, **members)
+        log.link(delegator, agent, **members)
     return agents
 
 
@@ -96,8 +96,8 @@ def test_every_member_is_in_one_group_under_its_parent(
 ) -> None:
     log = Log()
     names = [log.root, *(did(number) for number in range(8))]
-    for giver, taker, same in links:
-        log.link(names[giver], names[taker], command=LISTING if same else f"/x{taker}")
+    for delegator, taker, same in links:
+        log.link(names[delegator], names[taker], command=LISTING if same else f"/x{taker}")
     swarm: Swarm = log.swarm()
     groups = list(grouped(swarm, apart=apart).walk())
     members = [member for group in groups for member in group.members]

@@ -92,8 +92,8 @@ def main() -> None:
     print(f"{'':44}{'p50 ms':>9}{'p99 ms':>9}  answer")
     for (name, answer), times in zip(answers.items(), taken, strict=True):
         p50, p99 = statistics.median(times), statistics.quantiles(times, n=100)[98]
-        told = answer.code if isinstance(answer, Refused) else "ok"
-        print(f"{name:44}{p50 * 1e3:9.2f}{p99 * 1e3:9.2f}  {told}")
+        answer_code = answer.code if isinstance(answer, Refused) else "ok"
+        print(f"{name:44}{p50 * 1e3:9.2f}{p99 * 1e3:9.2f}  {answer_code}")
     [first, *others] = answers.values()
     assert isinstance(first, Verified)
     assert all(isinstance(answer, Refused) for answer in others)

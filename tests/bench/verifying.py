@@ -44,19 +44,19 @@ Token = tuple[str, Ed25519PublicKey, str]
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    told: dict[str, Any] = {
+    options: dict[str, Any] = {
         "trusted_issuers": [ISSUER.did],
         "audience": SERVICE.did,
         "revocations": (),
     }
     print(f"{rounds} calls of each kind, in turn: median µs (and times PyJWT's in the same run)")
     print(f"  {'links':>5} {'PyJWT':>8} {'first time':>16} {'again':>16} {'again, 20 tasks':>18}")
-    with Verifier(**told) as verifier:
+    with Verifier(**options) as verifier:
         for depth in DEPTHS:
-            print(row(verifier, depth, rounds, told))
+            print(row(verifier, depth, rounds, options))
 
 
-def row(verifier: Verifier, depth: int, rounds: int, told: dict[str, Any]) -> str:
+def row(verifier: Verifier, depth: int, rounds: int, options: dict[str, Any]) -> str:
     known = chain(depth, "known")
     verifier.verify(use(known, "warm"), **CALL)
     taken: dict[str, list[float]] = {"pyjwt": [], "first": [], "again": []}
@@ -68,7 +68,7 @@ def row(verifier: Verifier, depth: int, rounds: int, told: dict[str, Any]) -> st
         taken["first"].append(seconds(partial(verifier.verify, first, **CALL)))
         taken["again"].append(seconds(partial(verifier.verify, again, **CALL)))
     many = [use(known, f"m{number}") for number in range(rounds)]
-    together = anyio.run(at_once, AsyncVerifier(**told), many)
+    together = anyio.run(at_once, AsyncVerifier(**options), many)
     base = statistics.median(taken["pyjwt"])
     cells = [*(statistics.median(taken[name]) for name in ("first", "again")), together]
     shown = " ".join(f"{cell * 1e6:9.0f} ({cell / base:.2f}x)" for cell in cells)

@@ -423,9 +423,9 @@ def test_constraints_are_shown_beside_the_args() -> None:
     held = ['state is "open"', "n is at most 5"]
     asked = view(argsBound=False, constraints=held)
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
-    told = drawn(approval_view.queue([asked], now, 80))
-    assert "within the constraints" in told
-    assert all(text in told for text in ("only if", *held))
+    output = drawn(approval_view.queue([asked], now, 80))
+    assert "within the constraints" in output
+    assert all(text in output for text in ("only if", *held))
     assert "only if" not in drawn(approval_view.queue([view(args={})], now, 80))
     full = asked | {"agent": "a", "ttlSeconds": 60, "policies": ["p"], "votes": []}
     full |= {"receiptId": "evt", "approvalUrl": "http://x"}

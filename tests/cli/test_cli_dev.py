@@ -136,11 +136,11 @@ def test_the_next_server_sends_the_webhooks_of_a_killed_one(tmp_path: Path) -> N
     with socket.socket() as taken:  # bound and not listening: nothing can be delivered yet
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        told = {
+        webhook = {
             "NOMOS_WEBHOOK_URL": f"http://127.0.0.1:{port}/hooks",
             "NOMOS_WEBHOOK_SECRET": SECRET,
         }
-        with dev(tmp_path, INSTALLED, **told) as (running, said):
+        with dev(tmp_path, INSTALLED, **webhook) as (running, said):
             with AuthGuard(
                 control_plane_url=setting(said, "NOMOS_CONTROL_URL"),
                 api_key=setting(said, "NOMOS_API_KEY"),
@@ -156,7 +156,7 @@ def test_the_next_server_sends_the_webhooks_of_a_killed_one(tmp_path: Path) -> N
     # The killed server may have claimed the message for half a minute.
     with contextlib.closing(sqlite3.connect(tmp_path / "data" / "nomos.db")) as database, database:
         assert database.execute("UPDATE outbox SET next_at = 0").rowcount == 1
-    with receiving(port) as receiver, dev(tmp_path, **told):
+    with receiving(port) as receiver, dev(tmp_path, **webhook):
         (got, *_) = receiver.wait(1, 60)
     event = webhooks.verify(got.headers, got.body, SECRET)
     assert event.event == "approval.requested"

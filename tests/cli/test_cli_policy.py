@@ -147,7 +147,7 @@ def test_an_explanation_as_json(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (("--resource", "{"), "is not JSON"),
         (("--resource", "[]"), "is not a JSON object"),
@@ -161,11 +161,11 @@ def test_an_explanation_as_json(folder: Path) -> None:
     ],
 )
 def test_an_invalid_question_is_reported_in_one_sentence(
-    folder: Path, args: tuple[str, ...], told: str
+    folder: Path, args: tuple[str, ...], message: str
 ) -> None:
     done = explain(folder, *args)
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

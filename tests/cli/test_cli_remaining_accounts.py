@@ -47,8 +47,8 @@ def run(tmp_path: Path, answer: dict[str, Any], *words: str) -> tuple[str, str]:
 def test_remaining_accounts_are_listed_with_commands_to_disable_or_confirm(
     words: tuple[str, ...], answer: dict[str, Any], tmp_path: Path
 ) -> None:
-    told = answer | {"left": 102, "leftApps": LEFT}
-    out, said = run(tmp_path, told, *words)
+    reply_body = answer | {"left": 102, "leftApps": LEFT}
+    out, said = run(tmp_path, reply_body, *words)
     assert "102 accounts still work that app_1 registered" in said
     assert "A person who used app_1 may still have their keys" in " ".join(said.split())
     assert ("if another person had the old key" in said) is (words[1] == "rotate")
@@ -57,7 +57,7 @@ def test_remaining_accounts_are_listed_with_commands_to_disable_or_confirm(
     assert "apps confirm app_3" not in said
     assert "\x1b" not in said
     assert "app_2" not in out
-    out, said = run(tmp_path, told, *words, "--json")
+    out, said = run(tmp_path, reply_body, *words, "--json")
     assert (json.loads(out)["left"], said) == (102, "")
     for nothing in ({"left": 0, "leftApps": []}, {}):
         assert "still work" not in run(tmp_path, answer | nothing, *words)[1]

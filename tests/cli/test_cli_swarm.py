@@ -53,7 +53,7 @@ def said(*args: object, env: Mapping[str, str] | None = None) -> list[dict[str, 
 
 
 @dataclass
-class Kin:
+class Agents:
     """A root agent with a child and a grandchild, each a guard of its own."""
 
     environ: Mapping[str, str]
@@ -64,7 +64,7 @@ class Kin:
 
 
 @pytest.fixture(scope="module")
-def kin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kin]:
+def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
     files = tmp_path_factory.mktemp("files")
     (files / "notes").mkdir()
     (files / "notes" / "a.md").write_text("hello")
@@ -76,7 +76,7 @@ def kin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kin]:
             yield _acted(guard, script)
 
 
-def _acted(guard: AuthGuard, script: Path) -> Kin:
+def _acted(guard: AuthGuard, script: Path) -> Agents:
     url, key = str(guard.control_plane_url), guard.approvals.operator_key
     assert key is not None
     grant = guard.authorize(command="/filesystem", resource=NOTES)
@@ -93,7 +93,7 @@ def _acted(guard: AuthGuard, script: Path) -> Kin:
     assert done.returncode == 0, done.stderr
     child.close()
     guard.revoke(child)
-    return Kin(
+    return Agents(
         environ={"NOMOS_CONTROL_URL": url, "NOMOS_OPERATOR_KEY": key.reveal()},
         root=guard.did(),
         child=child.agent,
@@ -127,12 +127,12 @@ else:
 """
 
 
-def test_the_tree_shows_forks_calls_and_revocations(kin: Kin) -> None:
-    [swarm] = map(Swarm.model_validate, said("tree", env=kin.environ))
+def test_the_tree_shows_forks_calls_and_revocations(agents: Agents) -> None:
+    [swarm] = map(Swarm.model_validate, said("tree", env=agents.environ))
     assert [(each.agent, each.forked_by) for each in swarm.members] == [
-        (kin.root, None),
-        (kin.child, kin.root),
-        (kin.grandchild, kin.child),
+        (agents.root, None),
+        (agents.child, agents.root),
+        (agents.grandchild, agents.child),
     ]
     root, child, grandchild = swarm.members
     assert [(each.command, each.resource) for each in root.given] == [("/filesystem", NOTES)]
@@ -148,45 +148,45 @@ def test_the_tree_shows_forks_calls_and_revocations(kin: Kin) -> None:
     assert swarm.unverified_agents == []
 
 
-def test_a_swarm_is_found_by_agent_receipt_and_delegation(kin: Kin) -> None:
-    whole = good("tree", env=kin.environ)
-    cids = [each["given"][0]["cid"] for each in said("tree", env=kin.environ)[0]["members"]]
-    for ident in (kin.root, kin.child, kin.grandchild, kin.receipt, *cids):
-        assert good("tree", ident, env=kin.environ) == whole
-    for wrong, told in (
+def test_a_swarm_is_found_by_agent_receipt_and_delegation(agents: Agents) -> None:
+    whole = good("tree", env=agents.environ)
+    cids = [each["given"][0]["cid"] for each in said("tree", env=agents.environ)[0]["members"]]
+    for ident in (agents.root, agents.child, agents.grandchild, agents.receipt, *cids):
+        assert good("tree", ident, env=agents.environ) == whole
+    for wrong, expected in (
         ("no body", "'no body'"),
         ("\x1b[2J", "'\\x1b[2J'"),
         ("a/../b", "nothing at"),
     ):
-        missing = nomos("tree", wrong, env=kin.environ)
+        missing = nomos("tree", wrong, env=agents.environ)
         assert (missing.exit_code, missing.stdout) == (1, "")
-        assert told in missing.stderr
+        assert expected in missing.stderr
 
 
-def test_the_list_has_it_without_its_members(kin: Kin) -> None:
-    [summary] = said("list", env=kin.environ)
-    assert (summary["root"], summary["agents"], summary["depth"]) == (kin.root, 3, 2)
+def test_the_list_has_it_without_its_members(agents: Agents) -> None:
+    [summary] = said("list", env=agents.environ)
+    assert (summary["root"], summary["agents"], summary["depth"]) == (agents.root, 3, 2)
     assert "members" not in summary
-    shown = good("list", env=kin.environ)
-    assert kin.root in shown
+    shown = good("list", env=agents.environ)
+    assert agents.root in shown
     assert "3 agents, 2 deep" in shown
 
 
-def test_an_export_and_the_server_show_the_same_swarm(kin: Kin, tmp_path: Path) -> None:
+def test_an_export_and_the_server_show_the_same_swarm(agents: Agents, tmp_path: Path) -> None:
     file = tmp_path / "audit.ndjson"
-    done = run.invoke(app, ["audit", "export", "--out", str(file)], env=dict(kin.environ))
+    done = run.invoke(app, ["audit", "export", "--out", str(file)], env=dict(agents.environ))
     assert done.exit_code == 0, done.output
     result = nomos("tree", "--file", file)
-    assert result.stdout == good("tree", env=kin.environ)
+    assert result.stdout == good("tree", env=agents.environ)
     assert "not verified" in result.stderr and "--issuer did:key:" in result.stderr
-    assert said("tree", kin.child, "--file", file) == said("tree", "--file", file)
-    [offline], [online] = said("tree", "--file", file), said("tree", env=kin.environ)
+    assert said("tree", agents.child, "--file", file) == said("tree", "--file", file)
+    [offline], [online] = said("tree", "--file", file), said("tree", env=agents.environ)
     assert offline == online
 
 
-def test_only_operators_and_auditors_read_swarms(kin: Kin) -> None:
-    headers = {"authorization": f"Bearer {kin.environ['NOMOS_OPERATOR_KEY']}"}
-    with httpx.Client(base_url=kin.environ["NOMOS_CONTROL_URL"], trust_env=False) as client:
+def test_only_operators_and_auditors_read_swarms(agents: Agents) -> None:
+    headers = {"authorization": f"Bearer {agents.environ['NOMOS_OPERATOR_KEY']}"}
+    with httpx.Client(base_url=agents.environ["NOMOS_CONTROL_URL"], trust_env=False) as client:
         assert client.get("/v1/swarms").status_code == 401
         for query, field in (
             ("limit=0", "limit"),
@@ -201,7 +201,7 @@ def test_only_operators_and_auditors_read_swarms(kin: Kin) -> None:
             reply = client.get(f"/v1/swarms?{query}", headers=headers)
             assert (reply.status_code, reply.json()["fields"]) == (400, [field]), query
         [swarm] = client.get("/v1/swarms?limit=1", headers=headers).json()["swarms"]
-        reply = client.get(f"/v1/swarms/{kin.child}", headers=headers).json()
+        reply = client.get(f"/v1/swarms/{agents.child}", headers=headers).json()
         assert {name: reply[name] for name in swarm} == swarm
         assert reply["others"] == []
         missing = client.get("/v1/swarms/evt_1", headers=headers)
@@ -325,8 +325,8 @@ def test_long_texts_are_folded_beside_their_label_and_never_cut() -> None:
     log.link(log.root, did("a"), resource={"provider": "filesystem", "path": path})
     lines = shown(log, 60)
     assert max(map(len, lines)) <= 60
-    told = "".join(line.strip("│└├─ ") for line in lines)
-    assert path in told
+    expected = "".join(line.strip("│└├─ ") for line in lines)
+    assert path in expected
 
 
 def test_expiry_on_another_day_has_a_date_and_other_delegators_a_name() -> None:
@@ -354,7 +354,7 @@ def test_many_commands_are_summed_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "expected"),
     [
         (["==", ".args.state", "open"], '.args.state == "open"'),
         (["like", ".resource.path", "a*"], '.resource.path like "a*"'),
@@ -364,8 +364,8 @@ def test_many_commands_are_summed_up() -> None:
         ({"a": 1}, '{"a": 1}'),
     ],
 )
-def test_policy_statements_are_read_as_conditions(statement: Any, told: str) -> None:
-    assert view.condition(statement) == told
+def test_policy_statements_are_read_as_conditions(statement: Any, expected: str) -> None:
+    assert view.condition(statement) == expected
 
 
 def test_names_are_long_enough_to_be_distinct() -> None:

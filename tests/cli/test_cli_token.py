@@ -242,11 +242,11 @@ def test_a_policy_is_broken_at_the_hop_that_a_verifier_names() -> None:
     assert "(found with hop 2)" in shown
     assert "✗ every verifier rejects this token: resource_out_of_scope at hop 0\n" in shown
     terms = ("--issuer", ISSUER.did, "--audience", SERVICE.did)
-    verdict = json_output("verify", *terms, stdin=token)
+    verification = json_output("verify", *terms, stdin=token)
     looked = json_output("inspect", stdin=token)
-    (finding,) = looked["hops"][verdict["hop"]]["findings"]
-    assert (finding["field"], verdict["field"], verdict["hop"]) == ("pol[1]", "pol[1]", 0)
-    assert finding["message"].startswith(verdict["message"])
+    (finding,) = looked["hops"][verification["hop"]]["findings"]
+    assert (finding["field"], verification["field"], verification["hop"]) == ("pol[1]", "pol[1]", 0)
+    assert finding["message"].startswith(verification["message"])
     last = looked["hops"][2]
     assert (last["findings"], last["checked"], last["signature"]) == ([], False, "good")
 
@@ -576,6 +576,6 @@ def test_the_first_fault_is_the_one_that_a_verifier_reports(tmp_path: Path) -> N
         whom = RESEARCHER.did if text[0] == "[" else SERVICE.did
         if text.partition(".")[0] == ROOT.partition(".")[0]:
             whom = PLANNER.did
-        verdict = json_output("verify", *terms, whom, stdin=text)
-        assert verdict["verified"] is False, name
-        assert verdict["code"] in {code for _, code in findings}, name
+        verification = json_output("verify", *terms, whom, stdin=text)
+        assert verification["verified"] is False, name
+        assert verification["code"] in {code for _, code in findings}, name

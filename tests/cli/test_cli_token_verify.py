@@ -288,8 +288,8 @@ def test_one_refused_chain_of_several_is_a_failure() -> None:
     chains = json.dumps([[ROOT, CHILD], [ROOT]])
     done = nomos("verify", *HOLDER, "--json", stdin=chains)
     assert done.exit_code == 1
-    verdicts = [json.loads(line)["verified"] for line in done.stdout.splitlines()]
-    assert verdicts == [True, False]
+    results = [json.loads(line)["verified"] for line in done.stdout.splitlines()]
+    assert results == [True, False]
 
 
 def test_several_issuers_and_revocations_may_be_named() -> None:
@@ -335,8 +335,8 @@ def test_a_receipt_of_a_trusted_signer_is_verified(receipts: tuple[str, str]) ->
 
 
 def test_the_help_has_the_exit_code_for_a_receipt_of_a_refusal() -> None:
-    told = " ".join(process("verify", "--help", COLUMNS="200").stdout.split())
-    assert "or a receipt of a denied call" in told
+    printed = " ".join(process("verify", "--help", COLUMNS="200").stdout.split())
+    assert "or a receipt of a denied call" in printed
 
 
 def test_a_receipt_is_compared_with_service_and_call(receipts: tuple[str, str]) -> None:
@@ -590,11 +590,11 @@ def test_an_unreachable_feed_is_an_error_and_no_decision(guard: AuthGuard, tmp_p
     done = nomos("verify", *terms)
     assert done.exit_code == 2
     assert done.stdout == ""
-    told = done.stderr.replace("\n", " ")
-    assert "--control-url is right" in told
-    assert "control_plane_url" not in told
-    assert "timeout=" not in told
-    assert "no valid reply within" in told
+    printed = done.stderr.replace("\n", " ")
+    assert "--control-url is right" in printed
+    assert "control_plane_url" not in printed
+    assert "timeout=" not in printed
+    assert "no valid reply within" in printed
 
 
 def test_a_feed_is_accepted_for_its_issuer_only(guard: AuthGuard, tmp_path: Path) -> None:

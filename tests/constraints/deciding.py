@@ -96,7 +96,7 @@ def passes(link: str, args: Mapping[str, Any], resource: Mapping[str, Any] = RES
     )
     token = signer.ask(Invoke(key=agent, payload=payload))
     assert isinstance(token, Signed), token
-    verdict = signer.ask(
+    verified = signer.ask(
         Verify(
             invocation=token.jwt,
             now=NOW,
@@ -105,10 +105,10 @@ def passes(link: str, args: Mapping[str, Any], resource: Mapping[str, Any] = RES
             call=Call(cmd=COMMAND, resource=dict(resource), args=dict(args)),
         )
     )
-    if isinstance(verdict, Verified):
+    if isinstance(verified, Verified):
         return True
-    assert isinstance(verdict, Refused)
-    assert verdict.code == "resource_out_of_scope", verdict
+    assert isinstance(verified, Refused)
+    assert verified.code == "resource_out_of_scope", verified
     return False
 
 

@@ -238,8 +238,8 @@ def test_a_child_is_restricted_by_its_own_and_its_parents_constraints(
         return get(system, headers, **args).status_code
 
     assert call(state="open", per_page=5) == 200
-    told = r"holds only where per_page is between 1 and 5 \(pol.*\), and per_page is 6$"
-    with pytest.raises(errors.ChainError, match=told):
+    message = r"holds only where per_page is between 1 and 5 \(pol.*\), and per_page is 6$"
+    with pytest.raises(errors.ChainError, match=message):
         call(state="open", per_page=6)
     with pytest.raises(errors.ChainError):
         call(state="closed", per_page=5)
@@ -276,9 +276,9 @@ WIDER: list[tuple[list[Constraint], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "told", "held"), WIDER)
+@pytest.mark.parametrize(("asked", "message", "held"), WIDER)
 def test_wider_or_other_constraints_are_refused_at_the_fork(
-    system: AuthGuard, grant: Any, asked: list[Constraint], told: str, held: str
+    system: AuthGuard, grant: Any, asked: list[Constraint], message: str, held: str
 ) -> None:
     ways: list[Callable[[], Child]] = [
         lambda: fork_child(parent_chain=grant, capabilities=[capability(*asked)]),
@@ -295,7 +295,7 @@ def test_wider_or_other_constraints_are_refused_at_the_fork(
         with pytest.raises(errors.AttenuationError) as refused:
             fork()
         assert refused.value.code == "chain_attenuation_violation"
-        assert told in str(refused.value)
+        assert message in str(refused.value)
         assert held in str(refused.value)
         assert "capabilities[" in str(refused.value)
     assert str(refused.value).startswith("children[1].capabilities[1] ")

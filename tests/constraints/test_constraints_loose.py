@@ -35,13 +35,13 @@ NOTHING: list[tuple[list[Any], list[dict[str, Any]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("pol", "calls", "told"), NOTHING)
+@pytest.mark.parametrize(("pol", "calls", "reason"), NOTHING)
 def test_an_optional_step_within_each_element_is_vacuous(
-    pol: list[Any], calls: list[dict[str, Any]], told: str
+    pol: list[Any], calls: list[dict[str, Any]], reason: str
 ) -> None:
     found = vacuous(pol)
     assert found is not None
-    assert found.startswith(told)
+    assert found.startswith(reason)
     answer = signed(pol)
     assert isinstance(answer, Refused)
     assert answer.code == "vacuous_policy"

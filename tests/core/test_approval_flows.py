@@ -124,10 +124,10 @@ class World:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        told = answer(send) if callable(answer) else answer
-        if self.holds and b'"pending"' in told.body:
+        reply_sent = answer(send) if callable(answer) else answer
+        if self.holds and b'"pending"' in reply_sent.body:
             self.clock += send.extra_timeout
-        return told
+        return reply_sent
 
     @property
     def elapsed(self) -> float:

@@ -528,7 +528,7 @@ def test_a_child_sends_its_chain_and_signs_the_question() -> None:
 @pytest.mark.parametrize("body", [{"decision": "deny", "reason": "policy_denied"}, {}])
 def test_every_decision_sets_the_clock_offset(body: dict[str, Any]) -> None:
     asked = {"decision": "requires_step_up", "approvalEnvelopeId": "env_1"}
-    told = (body or asked) | {"receiptId": "evt_1", "serverTime": iso(NOW + 7)}
+    body_sent = (body or asked) | {"receiptId": "evt_1", "serverTime": iso(NOW + 7)}
     flow = flows.authorize(call())
     next(flow)
-    assert finish(flow, reply(told)).clock_offset == 7.0
+    assert finish(flow, reply(body_sent)).clock_offset == 7.0

@@ -66,11 +66,11 @@ def held(**changes: Any) -> Chain:
     return chain_of([root(**{"cmd": "/github", "meta": meta, **changes})])
 
 
-def asking(*wishes: ChildSpec, parent: ParentChain | None = None, **changes: Any) -> ForkRequest:
+def asking(*specs: ChildSpec, parent: ParentChain | None = None, **changes: Any) -> ForkRequest:
     values: dict[str, Any] = {
         "key": PLANNER.did,
         "parent": parent or make(ParentChain, chains=(held(),)),
-        "specs": wishes,
+        "specs": specs,
         "nonces": (f"n-{index}" for index in itertools.count()),
         "now": NOW,
     }
@@ -99,14 +99,14 @@ def played(flow: Flow[Any], signer: Signer) -> Any:
     return run_flow(flow, perform)
 
 
-def forked(signer: Signer, *wishes: ChildSpec, **changes: Any) -> tuple[ForkedChild, ...]:
-    children: tuple[ForkedChild, ...] = played(fork(asking(*wishes, **changes)), signer)
+def forked(signer: Signer, *specs: ChildSpec, **changes: Any) -> tuple[ForkedChild, ...]:
+    children: tuple[ForkedChild, ...] = played(fork(asking(*specs, **changes)), signer)
     return children
 
 
-def refused(signer: Signer, *wishes: ChildSpec, **changes: Any) -> NomosError:
+def refused(signer: Signer, *specs: ChildSpec, **changes: Any) -> NomosError:
     with pytest.raises(NomosError) as error:
-        forked(signer, *wishes, **changes)
+        forked(signer, *specs, **changes)
     return error.value
 
 
@@ -209,9 +209,9 @@ def test_a_lifetime_beyond_the_chain_is_refused_with_both_times(signer: Signer) 
 
 
 def test_the_first_error_of_several_children_names_the_child(signer: Signer) -> None:
-    wishes = [wanted(at=f"children[{index}].") for index in range(3)]
-    wishes[2] = wanted(READ, {"with": "github://other", "can": "*"}, at="children[2].")
-    assert str(refused(signer, *wishes)).startswith("children[2].capabilities[1]: ")
+    specs = [wanted(at=f"children[{index}].") for index in range(3)]
+    specs[2] = wanted(READ, {"with": "github://other", "can": "*"}, at="children[2].")
+    assert str(refused(signer, *specs)).startswith("children[2].capabilities[1]: ")
 
 
 def test_chains_that_cannot_be_delegated_are_refused_with_the_reason(signer: Signer) -> None:
@@ -231,8 +231,8 @@ def test_chains_that_cannot_be_delegated_are_refused_with_the_reason(signer: Sig
 
 
 def test_a_chain_for_another_key_names_both(signer: Signer) -> None:
-    stranger = sign(DELEGATION, delegation(ISSUER, UNRELATED), ISSUER)
-    for chains in [(chain_of([stranger]),), (held(), chain_of([stranger]))]:
+    unrelated = sign(DELEGATION, delegation(ISSUER, UNRELATED), ISSUER)
+    for chains in [(chain_of([unrelated]),), (held(), chain_of([unrelated]))]:
         error = refused(signer, wanted(), parent=make(ParentChain, chains=chains))
         assert isinstance(error, WrongAudience)
         assert UNRELATED.did in str(error)
@@ -437,8 +437,8 @@ def test_a_child_that_fits_into_no_request_is_refused_by_name() -> None:
 
 
 def test_a_refusal_in_the_second_request_names_its_child_and_chain() -> None:
-    wishes = [wanted(*[READ] * 64, at=f"children[{index}].") for index in range(20)]
-    flow = fork(asking(*wishes, parent=make(ParentChain, chains=(held(cmd="/a"), held()))))
+    specs = [wanted(*[READ] * 64, at=f"children[{index}].") for index in range(20)]
+    flow = fork(asking(*specs, parent=make(ParentChain, chains=(held(cmd="/a"), held()))))
     effect = next(flow)
     assert isinstance(effect, Sign) and isinstance(effect.request, Fork)
     given = [
@@ -449,7 +449,7 @@ def test_a_refusal_in_the_second_request_names_its_child_and_chain() -> None:
     message = "children[1].links[5]: no"
     with pytest.raises(AttenuationError, match=r"^children\[16\]\.capabilities\[5\]: no$"):
         flow.send(Refused(code="chain_attenuation_violation", message=message))
-    flow = fork(asking(*wishes, parent=make(ParentChain, chains=(held(cmd="/a"), held()))))
+    flow = fork(asking(*specs, parent=make(ParentChain, chains=(held(cmd="/a"), held()))))
     next(flow)
     with pytest.raises(ExpiredChain, match=r"^parent_chain\[1\]: late$") as error:
         flow.send(Refused(code="expired", message="chains[0]: late", hop=1))

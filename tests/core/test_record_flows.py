@@ -33,8 +33,8 @@ def answered(flow: Flow[Any], body: object, status: int = 200) -> Any:
 
 def revoked(**changes: Any) -> dict[str, Any]:
     at = "2026-09-21T14:13:20.000Z"
-    told = {"id": CID, "kind": "delegation", "seq": 4, "at": at, "alreadyRevoked": False}
-    return told | changes
+    revocation_body = {"id": CID, "kind": "delegation", "seq": 4, "at": at, "alreadyRevoked": False}
+    return revocation_body | changes
 
 
 def revoke(target: str = CID, reason: str | None = None) -> Flow[Any]:

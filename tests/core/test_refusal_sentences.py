@@ -51,7 +51,7 @@ def refused(
     )
 
 
-TOLD: list[tuple[Constraint, str | None, str, str]] = [
+WORDINGS: list[tuple[Constraint, str | None, str, str]] = [
     (at_most("n", 10), "11", "n is at most 10", "n is 11"),
     (at_most("n", 10), None, "n is at most 10", "there is none"),
     (between("n", 1, 9), "11", "n is between 1 and 9", "n is 11"),
@@ -75,14 +75,14 @@ TOLD: list[tuple[Constraint, str | None, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "found", "told", "there"), TOLD)
+@pytest.mark.parametrize(("asked", "found", "wording", "there"), WORDINGS)
 def test_a_failed_statement_is_described_in_words(
-    asked: Constraint, found: str | None, told: str, there: str
+    asked: Constraint, found: str | None, wording: str, there: str
 ) -> None:
     said = refused(asked, found)
-    only = f"this link holds only where {told} (pol[1])"
-    if told.startswith("m is"):
-        only = f"this link holds only where ({told}) (pol[1])"
+    only = f"this link holds only where {wording} (pol[1])"
+    if wording.startswith("m is"):
+        only = f"this link holds only where ({wording}) (pol[1])"
     whole = f"{only}, and {there}" if there else only
     assert message(said) == whole
     assert failed_statement(said, tell_found=False) == (only if found is not None else whole)
@@ -94,8 +94,8 @@ def test_a_failed_statement_is_described_in_words(
 
 def test_a_call_without_signed_args_is_described_as_such() -> None:
     said = refused(under("path", "src"), code="resource_out_of_scope")
-    told = 'this link holds only where path is under "src" (pol[1]), and the token signs none'
-    assert message(said) == failed_statement(said, tell_found=False) == told
+    wording = 'this link holds only where path is under "src" (pol[1]), and the token signs none'
+    assert message(said) == failed_statement(said, tell_found=False) == wording
     assert needs_signed_args(said)
     assert not needs_signed_args(refused(eq(".resource.a", 1), code="resource_out_of_scope"))
     assert not needs_signed_args(refused(eq("a", 1), "2", code="resource_out_of_scope"))

@@ -112,7 +112,7 @@ class Mutator:
     def line(self) -> bytes:
         """Return one line, without its end."""
         make: Callable[[], bytes] = self._random.choices(
-            (self._garbage, self._edited, self._changed, self._retold, self._odd),
+            (self._garbage, self._edited, self._changed, self._reencoded, self._odd),
             (2, 25, 40, 40, 0.2),
         )[0]
         return make().replace(b"\n", b" ")
@@ -196,7 +196,7 @@ class Mutator:
             case _:
                 return self._value()
 
-    def _retold(self) -> bytes:
+    def _reencoded(self) -> bytes:
         """Change what one of the tokens of a request says."""
         request = copy.deepcopy(self._random.choice(self._requests))
         places = [place for place in _places(request) if is_token(place[0][place[1]])]

@@ -52,7 +52,7 @@ class ControlPlane:
     signer: Signer
     keys: list[str]
     rows: list[Row] = field(default_factory=list)
-    lie: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    forge: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     down: Exception | None = None
     status: int = 200
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -91,7 +91,7 @@ class ControlPlane:
             "checkpoint": self.sign("revocations", head, self.keys[-1], query["nonce"]),
         }
         self.replies.append(answer)
-        return self._reply(answer if self.lie is None else self.lie(answer))
+        return self._reply(answer if self.forge is None else self.forge(answer))
 
     def key_log(self) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = []
@@ -284,7 +284,7 @@ async def test_failed_requests_are_repeated_with_pauses(link: SignerConnection) 
     async with following(link) as scene:
         await scene.polled()
         asked = len(scene.plane.asked)
-        scene.plane.lie = lambda _: {}
+        scene.plane.forge = lambda _: {}
         await asyncio.sleep(1.5)
         assert len(scene.plane.asked) - asked < 10
 
@@ -329,7 +329,7 @@ def forged(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "checkpoint": token[:-6] + ("AAAAAA" if token[-6:] != "AAAAAA" else "BBBB")}
 
 
-LIES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
+FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "no checkpoint": (without_checkpoint, "it has no checkpoint"),
     "a long checkpoint": (lambda a: {**a, "checkpoint": "x" * 5000}, "it has no checkpoint"),
     "a forged checkpoint": (forged, "its checkpoint is not the issuer's"),
@@ -343,16 +343,16 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(LIES))
+@pytest.mark.parametrize("name", sorted(FORGERIES))
 async def test_a_forged_reply_changes_nothing_and_is_logged_once(
     link: SignerConnection, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    lie, sentence = LIES[name]
+    forge, sentence = FORGERIES[name]
     async with following(link) as scene:
         scene.plane.revoke("a")
         await scene.polled()
         known = scene.followed.state
-        scene.plane.lie = lie
+        scene.plane.forge = forge
         scene.plane.revoke("b")
         await scene.polled(4)
         scene.time.now += 6
@@ -362,7 +362,7 @@ async def test_a_forged_reply_changes_nothing_and_is_logged_once(
         assert seen.error is not None
         assert f"is refused ({sentence}" in seen.error
         assert sum(sentence in each.getMessage() for each in caplog.records) == 1
-        scene.plane.lie = None
+        scene.plane.forge = None
         await scene.polled(1)
         assert (await scene.followed.lookup(["b"])).revoked == {"b"}
 
@@ -406,7 +406,7 @@ async def test_a_replayed_reply_is_refused(link: SignerConnection) -> None:
     async with following(link) as scene:
         await scene.polled()
         old = scene.plane.replies[-1]
-        scene.plane.lie = lambda _: old
+        scene.plane.forge = lambda _: old
         scene.plane.revoke("a")
         await scene.polled(3)
         scene.time.now += 6
@@ -461,7 +461,7 @@ async def test_a_replaced_key_signs_no_feed(link: SignerConnection) -> None:
             token = scene.plane.sign("revocations", scene.followed.state.head, stolen, nonce)
             return {**answer, "checkpoint": token}
 
-        scene.plane.lie = signed_by_old
+        scene.plane.forge = signed_by_old
         scene.plane.hide_keys = 1
         await scene.polled(3)
         scene.time.now += 6

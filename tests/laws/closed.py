@@ -450,10 +450,10 @@ def _is_allowed(
     """Policy allows the call that a service accepted, for the agent and for an heir of it."""
     wanted = ruling.decision
     for who in ({}, CHILD) if ruling.forkable and wanted == "allow" else ({},):
-        verdict = decide(bundle, replace(inquiry, **who))
+        found_decision = decide(bundle, replace(inquiry, **who))
         tally.seen["heir" if who else "call"] += 1
         # An approved step-up was approved by people, as this very call.
-        assert verdict.decision in ("allow", wanted), (inquiry, who, verdict)
+        assert found_decision.decision in ("allow", wanted), (inquiry, who, found_decision)
 
 
 def _is_needed(

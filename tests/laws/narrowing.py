@@ -152,7 +152,7 @@ class World:
         assert isinstance(signed, Signed), signed
         return (signed.jwt,)
 
-    def give(self, step: Step, chain: tuple[str, ...], giver: str, taker: str) -> str | None:
+    def give(self, step: Step, chain: tuple[str, ...], delegator: str, taker: str) -> str | None:
         """The new link, or None if the signer refused to sign it."""
         if step.honest:
             link = ForkLink(
@@ -164,7 +164,7 @@ class World:
             )
             child = ForkChild(aud=taker, links=[link])
             answer = self.ask(
-                Fork(key=giver, chains=[list(chain)], children=[child], now=NOW, max_depth=4)
+                Fork(key=delegator, chains=[list(chain)], children=[child], now=NOW, max_depth=4)
             )
             if isinstance(answer, Refused):
                 TALLY.codes[answer.code] += 1
@@ -173,19 +173,24 @@ class World:
             return answer.children[0].links[0].jwt
         proof = {"right": [cid_of(chain[-1])], "none": None, "root": [cid_of(chain[0])]}
         other = ["0" * 64]
-        payload = self._delegation(step, giver, taker, proof.get(step.proof, other), chain)
-        signed = self.ask(Delegate(key=giver, payload=payload))
+        payload = self._delegation(step, delegator, taker, proof.get(step.proof, other), chain)
+        signed = self.ask(Delegate(key=delegator, payload=payload))
         TALLY.forged += 1
         return signed.jwt if isinstance(signed, Signed) else None
 
     def _delegation(
-        self, step: Step, giver: str, taker: str, proof: list[str] | None, chain: tuple[str, ...]
+        self,
+        step: Step,
+        delegator: str,
+        taker: str,
+        proof: list[str] | None,
+        chain: tuple[str, ...],
     ) -> Delegation:
         meta: dict[str, Any] = {} if chain else {"audience": self.service, "closed": True}
         if step.constraint is not None:
             meta["resource_constraint"] = step.constraint
         return Delegation(
-            iss=giver,
+            iss=delegator,
             aud=taker,
             sub=self.issuer,
             cmd=step.cmd,
@@ -226,7 +231,7 @@ class World:
         )
         signed = self.ask(Invoke(key=agent, payload=payload))
         assert isinstance(signed, Signed), signed
-        verdict = self.ask(
+        outcome_code = self.ask(
             Verify(
                 invocation=signed.jwt,
                 now=NOW,
@@ -237,7 +242,7 @@ class World:
             )
         )
         TALLY.calls += 1
-        return isinstance(verdict, Verified)
+        return isinstance(outcome_code, Verified)
 
 
 _worlds: list[World] = []
@@ -255,8 +260,8 @@ def play(first: Step, later: list[Step]) -> None:
     chain = here.root(first)
     held = [(here.agents[0], chain, here.allowed(here.agents[0], chain))]
     for taker, step in zip(here.agents[1:], later, strict=False):
-        giver, chain, within = held[step.by % len(held)]
-        link = here.give(step, chain, giver, taker)
+        delegator, chain, within = held[step.by % len(held)]
+        link = here.give(step, chain, delegator, taker)
         if link is None:
             TALLY.refused += 1
             continue

@@ -118,7 +118,7 @@ def cases(seed: int, index: int) -> Iterator[Case]:
             yield index, trick.__name__, request
 
 
-def verdict(request: Json) -> Json:
+def model_result(request: Json) -> Json:
     """What the model answers, to a request that fits into a line."""
     if len(line(request)) - 1 > MAX_LINE:
         return {"ok": False, "code": "too_large"}
@@ -134,7 +134,7 @@ def play(path: Path, count: int, seed: int, *, progress: bool = False) -> Tally:
     try:
         for batch in batches(count, seed):
             binary.ask([line(request) for _, _, request in batch])
-            waiting.append([(case, verdict(case[2])) for case in batch])
+            waiting.append([(case, model_result(case[2])) for case in batch])
             if len(waiting) > AHEAD:
                 compare(binary, waiting.pop(0), seed, tally)
             if progress and tally.judged // BATCH % 100 == 0:
@@ -191,7 +191,7 @@ def main(arguments: list[str]) -> int:
         tally = Tally()
         binary = Binary(find_binary())
         binary.ask([line(request) for _, _, request in asked])
-        compare(binary, [(case, verdict(case[2])) for case in asked], seed, tally)
+        compare(binary, [(case, model_result(case[2])) for case in asked], seed, tally)
         binary.close()
     else:
         count, seed = int(arguments[0]), int(arguments[1]) if arguments[1:] else 1

@@ -81,14 +81,14 @@ def drafts(random: Random, made: Scene, people: list[Party]) -> list[Draft]:
     start, end = made.first, made.last
     limits: Json | None = None
     links: list[Draft] = []
-    for hop, (giver, taker) in enumerate(itertools.pairwise(people)):
+    for hop, (delegator, taker) in enumerate(itertools.pairwise(people)):
         shown = random.randint(shown, len(segments)) if random.random() < 0.4 else shown
         if random.random() < 0.4:
             limits = narrowed(random, limits or {}, made.resource)
         start += random.choice((0, 0, 1, 60))
         end -= random.choice((0, 0, 1, 60))
         payload: Json = {
-            "iss": giver.did,
+            "iss": delegator.did,
             "aud": taker.did,
             "cmd": "/" + "/".join(segments[:shown]),
             "pol": [statement(random, subject) for _ in range(random.choice((0, 0, 1, 2)))],
@@ -107,14 +107,14 @@ def drafts(random: Random, made: Scene, people: list[Party]) -> list[Draft]:
             payload["meta"] = meta
         if hop == 0 and random.random() < 0.15:
             payload["prf"] = [cid(str(number)) for number in range(random.randint(0, 3))]
-        links.append(Draft(payload, giver))
+        links.append(Draft(payload, delegator))
     return links
 
 
 def effective(links: list[Draft]) -> Json | None:
     """The resource that the last link with a word about it left."""
-    told = [link.payload["meta"] for link in links if "meta" in link.payload]
-    limits = [meta["resource_constraint"] for meta in told if "resource_constraint" in meta]
+    metas = [link.payload["meta"] for link in links if "meta" in link.payload]
+    limits = [meta["resource_constraint"] for meta in metas if "resource_constraint" in meta]
     return limits[-1] if limits else None
 
 

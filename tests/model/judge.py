@@ -23,7 +23,7 @@ from nomos.models import VerificationCode
 Json = dict[str, Any]
 
 REQUEST: Final[TypeAdapter[BaseModel]] = TypeAdapter(_protocol.AnyRequest)
-VERDICTS: Final = frozenset(get_args(VerificationCode))
+CODES: Final = frozenset(get_args(VerificationCode))
 OTHER_REFUSALS: Final = ("invalid_request", "protocol", "too_large")
 
 STATEMENTS: Final[dict[str, type[BaseModel]]] = {
@@ -75,7 +75,7 @@ def judge(line: bytes, answer: Json) -> None:
         need(not answer["ok"], "a yes to a line that is no request")
     elif request["op"] == "verify" and not answerable(request):
         need(answer.get("code") in OTHER_REFUSALS, "a verdict where no question was asked")
-    elif request["op"] == "verify" and (answer["ok"] or answer["code"] in VERDICTS):
+    elif request["op"] == "verify" and (answer["ok"] or answer["code"] in CODES):
         mine = opinion(request)
         need(mine == result_of(answer), f"the model answers {mine}")
     elif answer["ok"] and request["op"] in CHECKS:

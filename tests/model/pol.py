@@ -133,17 +133,17 @@ def holds(it: Any, subject: Any) -> bool:
         return not holds(rest[0] if name == "not" else ["==", *rest], subject)
     try:
         if name in ("and", "or"):
-            verdicts = [holds(part, subject) for part in rest[0]]
+            results = [holds(part, subject) for part in rest[0]]
         else:
             value = resolve(selector(rest[0]) or (), subject)
             each = elements(value) if name in ("all", "any") else []
-            verdicts = [holds(rest[1], one) for one in each]
+            results = [holds(rest[1], one) for one in each]
     except LookupError:
         return False
     if name in ("and", "all"):
-        return all(verdicts)
+        return all(results)
     if name in ("or", "any"):
-        return not verdicts or any(verdicts)
+        return not results or any(results)
     return compares(name, value, rest[1])
 
 

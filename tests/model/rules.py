@@ -84,7 +84,7 @@ def verify(request: Json) -> Json:
         check(request.get("audience", leaf["aud"]) == leaf["aud"], "audience_mismatch", end)
     if wanted := request.get("requested"):
         check("approval" not in links[-1].meta, "chain_invalid", end)
-        check(beneath(wanted["cmd"], leaf["cmd"]), "chain_attenuation_violation", end)
+        check(is_under(wanted["cmd"], leaf["cmd"]), "chain_attenuation_violation", end)
         check(covers(limits, wanted["resource"]), "resource_out_of_scope", end)
     answer = {"agent": leaf["aud"], "root": root["iss"], "cmd": hops[-1].it["cmd"], "depth": depth}
     answer |= {"cids": [token.cid for token in links], "lineage": lineage}
@@ -240,14 +240,14 @@ def linked(links: list[Token], *, allow_missing_prf: bool) -> Json | None:
         check(not fixed, "chain_invalid", hop)
         brief = above["nbf"] <= here["nbf"] and here["exp"] <= above["exp"]
         narrower = token.meta.get("resource_constraint", limits)
-        fits = beneath(here["cmd"], above["cmd"]) and brief
+        fits = is_under(here["cmd"], above["cmd"]) and brief
         fits = fits and (narrower is limits or covers(limits, narrower))
         check(fits, "chain_attenuation_violation", hop)
         limits = narrower
     return limits
 
 
-def beneath(path: Any, above: str) -> bool:
+def is_under(path: Any, above: str) -> bool:
     return f"{path}/".startswith(f"{above}/")
 
 
@@ -256,7 +256,7 @@ def covers(limits: Json | None, resource: Any) -> bool:
     rest = dict(limits or {})
     above, path = rest.pop("path", None), resource.get("path")
     equal = (name in resource and canon(rest[name]) == canon(resource[name]) for name in rest)
-    within = above is None or (is_path(path) and (above == "" or beneath(path, above)))
+    within = above is None or (is_path(path) and (above == "" or is_under(path, above)))
     return within and all(equal)
 
 
@@ -272,7 +272,7 @@ def used(use: Token, links: list[Token], limits: Json | None, request: Json) -> 
     check(it["aud"] == request["audience"], "audience_mismatch", hop)
     if "requested" not in request:
         at_service(links, request)
-    check(beneath(it["cmd"], leaf["cmd"]), "chain_attenuation_violation", hop)
+    check(is_under(it["cmd"], leaf["cmd"]), "chain_attenuation_violation", hop)
     check(all(it["exp"] <= link.it["exp"] for link in links), "chain_attenuation_violation", hop)
     if "requested" in request:
         return

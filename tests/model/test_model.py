@@ -27,7 +27,7 @@ EACH: Final = JUDGMENTS // 200
 """Of each verdict; a generator that seldom reaches one would not notice a wrong one."""
 
 EARLY: Final = ("malformed_ucan", "chain_too_deep", "bad_signature", "expired", "not_yet_valid")
-VERDICTS: Final = {"accepted", *get_args(VerificationCode)}
+OUTCOMES: Final = {"accepted", *get_args(VerificationCode)}
 
 OURS: Final = Path(__file__).parent.parent / "vectors"
 DEFAULTS: Final = {
@@ -44,7 +44,7 @@ def test_the_binary_and_the_model_agree(binary: Path) -> None:
 
     assert not tally.differences, tally.differences[0]
     assert tally.judged >= JUDGMENTS
-    assert set(tally.codes) == VERDICTS
+    assert set(tally.codes) == OUTCOMES
     assert not {code: times for code, times in tally.codes.items() if times < EACH}
     early = sum(tally.codes[code] for code in EARLY)
     assert early <= tally.judged / 2
@@ -70,7 +70,7 @@ def test_the_model_agrees_with_the_cases() -> None:
         for case in json.loads(path.read_text())["cases"]:
             request = verification(case.get("line", ""))
             refused = case.get("refused", {})
-            if request is None or refused.get("code", "accepted") not in VERDICTS:
+            if request is None or refused.get("code", "accepted") not in OUTCOMES:
                 continue
             answer = result_of(opinion(request))
             wanted = {"ok": False, **refused} if refused else {"ok": True, **case["answer"]}
@@ -113,7 +113,7 @@ def test_the_model_refuses_the_attacks_as_listed() -> None:
     judged = 0
     for name, request, row in attacks():
         refused = row.get("refused", {})
-        if refused.get("code", "accepted") not in VERDICTS:
+        if refused.get("code", "accepted") not in OUTCOMES:
             continue
         answer = opinion(request)
         said = {key: answer.get(key) for key in ("ok", *refused, *row.get("answer", {}))}
@@ -136,14 +136,14 @@ def published() -> Path:
 
 def test_policies_are_evaluated_as_published(published: Path) -> None:
     cases = json.loads((published / "policy.fixed.json").read_text())
-    verdicts = [
+    results = [
         (valid, policy, is_statement(["and", policy]) and holds(["and", policy], group["args"]))
         for valid in ("valid", "invalid")
         for group in cases[valid]
         for policy in group["policies"]
     ]
-    assert len(verdicts) == 25
-    assert not [row for row in verdicts if row[2] != (row[0] == "valid")]
+    assert len(results) == 25
+    assert not [row for row in results if row[2] != (row[0] == "valid")]
 
 
 def test_selectors_select_as_published(published: Path) -> None:

@@ -417,10 +417,10 @@ def a_lineage(random: Random, made: Scene) -> Chain:
     """A root that took the place of others, as many as there may be, or more."""
     count = random.choice((0, 1, 5, 30, 31, 63, 64, 65))
     lineage = [f"{number:064x}" for number in range(count)]
-    told = {} if random.random() < 0.3 else {"depth": random.choice((0, 1, 2, 7, 31))}
+    members = {} if random.random() < 0.3 else {"depth": random.choice((0, 1, 2, 7, 31))}
 
     def change(draft: Draft) -> Draft:
-        return draft.changed(prf=lineage, meta={**fields(draft, "meta"), "lineage": told})
+        return draft.changed(prf=lineage, meta={**fields(draft, "meta"), "lineage": members})
 
     return rewritten(random, made, change, 0)
 

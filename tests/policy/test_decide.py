@@ -60,9 +60,9 @@ def holds(condition: str, inquiry: PolicyQuestion = LIST) -> bool:
 
 
 def test_without_policies_everything_is_denied() -> None:
-    verdict = answer(LIST)
-    assert (verdict.decision, verdict.reason, verdict.policies) == ("deny", "policy_denied", ())
-    assert verdict.message == "no policy permits /github/issue/list here"
+    decided = answer(LIST)
+    assert (decided.decision, decided.reason, decided.policies) == ("deny", "policy_denied", ())
+    assert decided.message == "no policy permits /github/issue/list here"
 
 
 def test_a_permit_allows_and_is_named() -> None:
@@ -70,15 +70,15 @@ def test_a_permit_allows_and_is_named() -> None:
 
 
 def test_a_bundle_decides_in_any_thread() -> None:
-    policies, verdicts = bundle(ALL), list[PolicyDecision]()
+    policies, decisions = bundle(ALL), list[PolicyDecision]()
     threads = [
-        threading.Thread(target=lambda: verdicts.append(decide(policies, LIST))) for _ in range(4)
+        threading.Thread(target=lambda: decisions.append(decide(policies, LIST))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert verdicts == [PolicyDecision("allow", policies=("all",))] * 4
+    assert decisions == [PolicyDecision("allow", policies=("all",))] * 4
 
 
 def test_names_come_sorted() -> None:
@@ -87,10 +87,10 @@ def test_names_come_sorted() -> None:
 
 
 def test_deny_wins() -> None:
-    verdict = answer(CREATE, ALL, HARD)
-    assert (verdict.decision, verdict.reason) == ("deny", "policy_denied")
-    assert verdict.policies == ("hard",)
-    assert verdict.message == "forbidden by hard"
+    decided = answer(CREATE, ALL, HARD)
+    assert (decided.decision, decided.reason) == ("deny", "policy_denied")
+    assert decided.policies == ("hard",)
+    assert decided.message == "forbidden by hard"
 
 
 def test_a_forbids_reason_is_the_message() -> None:
@@ -99,15 +99,15 @@ def test_a_forbids_reason_is_the_message() -> None:
 
 
 def test_a_step_up_requires_its_role() -> None:
-    verdict = answer(CREATE, ALL, ASK)
-    assert (verdict.decision, verdict.reason) == ("requires_step_up", "step_up_required")
-    assert (verdict.policies, verdict.roles) == (("ask",), ("lead",))
-    assert verdict.message == "Pull requests need a person."
+    decided = answer(CREATE, ALL, ASK)
+    assert (decided.decision, decided.reason) == ("requires_step_up", "step_up_required")
+    assert (decided.policies, decided.roles) == (("ask",), ("lead",))
+    assert decided.message == "Pull requests need a person."
 
 
 def test_several_step_ups_require_every_role() -> None:
-    verdict = answer(CREATE, ALL, ASK, ASK_TOO)
-    assert (verdict.policies, verdict.roles) == (("ask", "ask too"), ("lead", "security"))
+    decided = answer(CREATE, ALL, ASK, ASK_TOO)
+    assert (decided.policies, decided.roles) == (("ask", "ask too"), ("lead", "security"))
 
 
 def test_a_step_up_without_a_reason_names_its_role() -> None:
@@ -119,21 +119,21 @@ def test_a_step_up_does_not_affect_other_commands() -> None:
 
 
 def test_a_hard_forbid_beside_a_step_up_is_a_deny() -> None:
-    verdict = answer(CREATE, ALL, ASK, HARD)
-    assert (verdict.decision, verdict.reason) == ("deny", "policy_denied")
-    assert verdict.policies == ("ask", "hard")
+    decided = answer(CREATE, ALL, ASK, HARD)
+    assert (decided.decision, decided.reason) == ("deny", "policy_denied")
+    assert decided.policies == ("ask", "hard")
 
 
 def test_an_agent_without_a_permit_is_denied_without_a_step_up() -> None:
-    verdict = answer(CREATE, ASK)
-    assert (verdict.decision, verdict.reason) == ("deny", "policy_denied")
-    assert (verdict.policies, verdict.roles) == ((), ())
+    decided = answer(CREATE, ASK)
+    assert (decided.decision, decided.reason) == ("deny", "policy_denied")
+    assert (decided.policies, decided.roles) == ((), ())
 
 
 def test_a_forbid_that_only_an_approval_brings_about_is_a_deny() -> None:
     odd = '@id("odd") forbid(principal, action, resource) when { context.cosigned };'
-    verdict = answer(CREATE, ALL, ASK, odd)
-    assert (verdict.decision, verdict.policies) == ("deny", ("odd",))
+    decided = answer(CREATE, ALL, ASK, odd)
+    assert (decided.decision, decided.policies) == ("deny", ("odd",))
 
 
 def test_a_step_up_that_an_approval_does_not_lift_here_is_a_deny() -> None:
@@ -149,10 +149,10 @@ def test_a_step_up_that_an_approval_does_not_lift_here_is_a_deny() -> None:
 @pytest.mark.parametrize("effect", ["permit", "forbid"])
 def test_a_policy_that_fails_is_a_deny_even_beside_a_permit(effect: str) -> None:
     failing = f'@id("fails") {effect}(principal, action, resource) when {{ {OVERFLOW} }};'
-    verdict = answer(LIST, ALL, failing)
-    assert (verdict.decision, verdict.reason) == ("deny", "policy_error")
-    assert verdict.policies == ("fails",)
-    assert "fails" in str(verdict.message)
+    decided = answer(LIST, ALL, failing)
+    assert (decided.decision, decided.reason) == ("deny", "policy_error")
+    assert decided.policies == ("fails",)
+    assert "fails" in str(decided.message)
 
 
 def test_a_policy_that_fails_in_the_second_pass_is_a_deny() -> None:
@@ -161,20 +161,20 @@ def test_a_policy_that_fails_in_the_second_pass_is_a_deny() -> None:
         f" when {{ context.cosigned && {OVERFLOW} }};"
     )
     assert answer(LIST, ALL, late).decision == "allow"
-    verdict = answer(CREATE, ALL, ASK, late)
-    assert (verdict.decision, verdict.reason) == ("deny", "policy_error")
-    assert verdict.policies == ("late",)
+    decided = answer(CREATE, ALL, ASK, late)
+    assert (decided.decision, decided.reason) == ("deny", "policy_error")
+    assert decided.policies == ("late",)
 
 
 def test_a_command_that_is_not_registered_is_unknown() -> None:
     for command in ("/github/issue", "/github/nope", "/gitlab/issue/list", ""):
-        verdict = answer(dataclasses.replace(LIST, command=command), ALL)
-        assert (verdict.decision, verdict.reason) == ("deny", "command_unknown")
+        decided = answer(dataclasses.replace(LIST, command=command), ALL)
+        assert (decided.decision, decided.reason) == ("deny", "command_unknown")
 
 
 def test_a_command_belongs_to_its_provider() -> None:
-    verdict = answer(dataclasses.replace(LIST, provider="filesystem"), ALL)
-    assert verdict.reason == "command_unknown"
+    decided = answer(dataclasses.replace(LIST, provider="filesystem"), ALL)
+    assert decided.reason == "command_unknown"
 
 
 def test_policies_can_be_about_agents_apps_commands_and_resources() -> None:
@@ -300,9 +300,9 @@ def test_a_fact_of_another_type_is_not_passed(name: str, value: object) -> None:
     ],
 )
 def test_a_question_that_cedar_cannot_evaluate_is_a_deny(change: dict[str, Any]) -> None:
-    verdict = answer(dataclasses.replace(LIST, **change), ALL)
-    assert (verdict.decision, verdict.reason) == ("deny", "policy_error")
-    assert verdict.message
+    decided = answer(dataclasses.replace(LIST, **change), ALL)
+    assert (decided.decision, decided.reason) == ("deny", "policy_error")
+    assert decided.message
 
 
 ANYTHING = st.recursive(
@@ -321,9 +321,9 @@ OPEN = bundle(ALL)
 @example({"facts": {"ticket": "x" * 100_000}})
 @example({"agent": 'did"\\\n', "app": 'a"::\x00'})
 def test_decide_returns_allow_or_deny_and_never_raises(change: dict[str, Any]) -> None:
-    verdict = decide(OPEN, dataclasses.replace(LIST, **change))
-    assert verdict.decision in ("allow", "deny")
-    assert (verdict.reason is None) == (verdict.decision == "allow")
+    decided = decide(OPEN, dataclasses.replace(LIST, **change))
+    assert decided.decision in ("allow", "deny")
+    assert (decided.reason is None) == (decided.decision == "allow")
 
 
 CONDITIONS = [

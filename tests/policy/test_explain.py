@@ -366,9 +366,9 @@ def test_every_statement_of_an_explanation_is_true(names: list[str], drawn: dict
     policies, members = bundle(*sorted(names)), question(drawn)
     inquiry = parse(members).inquiry(CATALOG)
     explanation = explain(policies, inquiry)
-    verdict = decide(policies, inquiry)
-    assert explanation.verdict == verdict
-    assert json.loads(json.dumps(explain_text.as_json(explanation)))["decision"] == verdict.decision
+    decided = decide(policies, inquiry)
+    assert explanation.verdict == decided
+    assert json.loads(json.dumps(explain_text.as_json(explanation)))["decision"] == decided.decision
     for change in explanation.changes:
         assert explain_text.sentence(change)
         assert change.then is not None
@@ -377,7 +377,7 @@ def test_every_statement_of_an_explanation_is_true(names: list[str], drawn: dict
         match change.kind:
             case "lift" | "mend" | "withdraw":
                 assert decide(bundle(*kept), inquiry) == change.then
-                assert change.then != verdict
+                assert change.then != decided
             case "add":
                 whole = [f'@id("{name}") {POOL[name]}' for name in kept]
                 more = load([Source("p", "\n".join([*whole, change.text or ""]))], CATALOG, FACTS)
@@ -396,7 +396,7 @@ def test_every_statement_of_an_explanation_is_true(names: list[str], drawn: dict
                 other["args"] = {"title": "t"}
             answered = decide(policies, parse(other).inquiry(CATALOG))
             assert answered == change.answered
-            assert (answered.decision, answered.reason) != (verdict.decision, verdict.reason)
+            assert (answered.decision, answered.reason) != (decided.decision, decided.reason)
 
 
 def test_every_kind_of_change_is_met() -> None:

@@ -382,7 +382,7 @@ def test_policies_about_other_commands_are_ignored() -> None:
     found = looked(every, OPENED)
     assert found.policies == ("group", "one", "some")
     text = ANY + (
-        '@id("told") forbid(principal, action, resource) '
+        '@id("bound") forbid(principal, action, resource) '
         'when { action == Action::"/desk/file" && resource.queue == "b" };'
     )
     assert looked(text, read).closed and not looked(text, OPENED).closed

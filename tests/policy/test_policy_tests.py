@@ -149,15 +149,15 @@ def test_a_failed_case_has_expected_and_actual_values() -> None:
         Difference("policies", "b, z", "reads"),
         Difference("roles", "lead", "none"),
     )
-    told = policy_tests.as_json(outcome)
-    assert told["case"] == "a"
-    assert told["ok"] is False
-    assert told["policies"] == [{"name": "reads", "file": "p.cedar", "line": 1}]
-    assert told["differences"][0] == {"member": "expect", "expected": "deny", "got": "allow"}
+    result = policy_tests.as_json(outcome)
+    assert result["case"] == "a"
+    assert result["ok"] is False
+    assert result["policies"] == [{"name": "reads", "file": "p.cedar", "line": 1}]
+    assert result["differences"][0] == {"member": "expect", "expected": "deny", "got": "allow"}
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "words"),
     [
         (None, "t.yaml: must have a list of `cases:`"),
         ({"cases": {}}, "must have a list of `cases:`"),
@@ -192,10 +192,10 @@ def test_a_failed_case_has_expected_and_actual_values() -> None:
         ),
     ],
 )
-def test_a_mistake_names_file_case_and_member(document: object, told: str) -> None:
+def test_a_mistake_names_file_case_and_member(document: object, words: str) -> None:
     message = wrong(document)
     assert message.startswith("t.yaml: ")
-    assert told in message
+    assert words in message
 
 
 def test_policies_named_in_the_file_are_kept() -> None:

@@ -85,7 +85,7 @@ def test_a_starter_can_be_served_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("cases: [a: b: c]", "is not YAML"),
         ("cases: []\ncases: []", "the key 'cases' is duplicated"),
@@ -95,9 +95,9 @@ def test_a_starter_can_be_served_as_it_is(tmp_path: Path) -> None:
         ("", "must have a list of `cases:`"),
     ],
 )
-def test_a_malformed_test_file_is_reported(tmp_path: Path, text: str, told: str) -> None:
+def test_a_malformed_test_file_is_reported(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "tests.yaml").write_text(text)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         read_tests(tmp_path)
     with pytest.raises(ConfigurationError, match=r"gone\.yaml: No such file"):
         read_tests(tmp_path / "gone.yaml")

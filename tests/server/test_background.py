@@ -37,8 +37,8 @@ async def test_a_failed_task_is_logged_and_restarted(
     under_way.start("tidying", chore)
     await asyncio.wait_for(third.wait(), 10)
     await under_way.close()
-    told = [each.message for each in caplog.records if each.levelno == logging.ERROR]
-    assert told == ["tidying failed; it is restarted: too many writes"] * 2
+    messages = [each.message for each in caplog.records if each.levelno == logging.ERROR]
+    assert messages == ["tidying failed; it is restarted: too many writes"] * 2
     assert "Traceback" not in caplog.text
 
 

@@ -62,8 +62,8 @@ def chain(*holders: str, meta: Mapping[str, Any] | None = None) -> list[Unverifi
     """The issuer gives to the first, who gives to the next, and so on."""
     given = {"app_id": "app_1", "receipt_id": RECEIPT, **(meta or {})}
     links = [link(ISSUER, holders[0], given)]
-    for giver, taker in itertools.pairwise(holders):
-        links.append(link(giver, taker))
+    for delegator, taker in itertools.pairwise(holders):
+        links.append(link(delegator, taker))
     return links
 
 

@@ -63,8 +63,8 @@ def started(source: str, temporary: Path) -> Iterator[tuple[int, int, Any]]:
     with subprocess.Popen(program(source), env=env, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         try:
-            child, told = json.loads(parent.stdout.readline())
-            yield parent.pid, child, told
+            child, report = json.loads(parent.stdout.readline())
+            yield parent.pid, child, report
         finally:
             kill(parent.pid, child)
 

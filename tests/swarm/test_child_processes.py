@@ -182,13 +182,13 @@ def test_popen_writes_no_file_and_leaves_no_descriptor_open(
     mine = open_files()
     with child.popen(program(OPEN), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.read())
-    assert told["chains"] == [list(chain) for chain in child.chains]
-    assert told["after"] == {}
-    pipes = [one for one in told["before"].values() if one.startswith("pipe:")]
-    files = [one for one in told["before"].values() if one.endswith("(deleted)")]
+        report = json.loads(process.stdout.read())
+    assert report["chains"] == [list(chain) for chain in child.chains]
+    assert report["after"] == {}
+    pipes = [one for one in report["before"].values() if one.startswith("pipe:")]
+    files = [one for one in report["before"].values() if one.endswith("(deleted)")]
     assert (len(pipes), len(files)) == (1, int(len(capabilities) > 1))
-    assert len(told["before"]) == len(pipes) + len(files)
+    assert len(report["before"]) == len(pipes) + len(files)
     assert open_files() == mine
     assert list(temporary.iterdir()) == []
 
@@ -197,7 +197,7 @@ def test_children_started_by_many_threads_at_once_get_their_own_and_nothing_else
     planner: Agent,
 ) -> None:
     children = [forked(planner, capabilities=LARGE[:40]) for _ in range(12)]
-    told: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     mine = open_files()
     together = threading.Barrier(len(children))
 
@@ -205,7 +205,7 @@ def test_children_started_by_many_threads_at_once_get_their_own_and_nothing_else
         together.wait()
         with child.popen(program(OPEN), stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            told[child.agent] = json.loads(process.stdout.read())
+            report[child.agent] = json.loads(process.stdout.read())
 
     threads = [threading.Thread(target=start, args=(child,)) for child in children]
     for thread in threads:
@@ -213,8 +213,8 @@ def test_children_started_by_many_threads_at_once_get_their_own_and_nothing_else
     for thread in threads:
         thread.join()
     for child in children:
-        assert told[child.agent]["chains"] == [list(chain) for chain in child.chains]
-        assert len(told[child.agent]["before"]) == 1 + int(len(child._text) > 96 * 1024)
+        assert report[child.agent]["chains"] == [list(chain) for chain in child.chains]
+        assert len(report[child.agent]["before"]) == 1 + int(len(child._text) > 96 * 1024)
     assert open_files() == mine
 
 
@@ -227,9 +227,9 @@ async def test_open_starts_a_child_from_a_loop(
         async with await child.open(program(OPEN)) as process:
             assert process.stdout is not None
             text = b"".join([chunk async for chunk in process.stdout])
-        told = json.loads(text)
-    assert told["chains"] == [list(chain) for chain in child.chains]
-    assert told["after"] == {}
+        report = json.loads(text)
+    assert report["chains"] == [list(chain) for chain in child.chains]
+    assert report["after"] == {}
     assert names_in(temporary) == []
 
 

@@ -254,13 +254,13 @@ def test_the_swarm_tree_agrees_with_what_the_processes_logged(tree: Grown) -> No
     (swarm,) = map(json.loads, shown.stdout.splitlines())
     assert swarm["root"] == tree.guard.did()
     assert swarm["complete"] is True
-    told = {member["agent"]: member for member in swarm["members"]}
+    members = {member["agent"]: member for member in swarm["members"]}
     for name, lines in tree.everyone().items():
         if not lines:
             continue
-        member = told[lines[0]["agent"]]
+        member = members[lines[0]["agent"]]
         _agrees(name, lines, member)
-    parents = {member["agent"]: member.get("forkedBy") for member in told.values()}
+    parents = {member["agent"]: member.get("forkedBy") for member in members.values()}
     agents = {name: lines[0]["agent"] for name, lines in tree.said("start").items()}
     for name, agent in agents.items():
         above = name.rpartition(".")[0]

@@ -57,8 +57,8 @@ def test_the_binary_answers_as_each_case_expects(
         assert answer == {"ok": True, **case["answer"]}
     else:
         assert answer["message"]
-        told = {name: answer.pop(name) for name in ("code", "hop") if name in answer}
-        assert (answer.pop("ok"), told) == (False, case["refused"])
+        refusal = {name: answer.pop(name) for name in ("code", "hop") if name in answer}
+        assert (answer.pop("ok"), refusal) == (False, case["refused"])
         assert answer == case.get("says", answer)
 
 

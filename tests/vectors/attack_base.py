@@ -132,9 +132,9 @@ class Good:
         In a long chain what comes after a link that cannot be read stays as it was, to keep the
         table small: links are compared later.
         """
-        told = None if read and hop == len(self.links) else hop
+        named_hop = None if read and hop == len(self.links) else hop
         request = self.request({hop: forge}, relink=not read or len(self.links) < LONG)
-        return Attack(mutation, self.where(hop), self.accepted, request, code, told)
+        return Attack(mutation, self.where(hop), self.accepted, request, code, named_hop)
 
 
 def plain(length: int, *, used: bool = False) -> Good:

@@ -91,15 +91,15 @@ class Statement:
             if token != self.honest.token:
                 yield self.row(f"{what}, {name}", self.ask(token, None), code)
 
-    def trust(self, strangers: str) -> Iterator[Attack]:
+    def trust(self, by_another_key: str) -> Iterator[Attack]:
         """Whose word is not accepted; `strangers` is a right statement by another key."""
         issuer = self.honest.party.did
         trusted: dict[str, tuple[str, list[str], str]] = {
-            "by someone else": (strangers, [issuer], "untrusted_issuer"),
+            "by someone else": (by_another_key, [issuer], "untrusted_issuer"),
             "nobody is trusted": (self.honest.token, [], "untrusted_issuer"),
             "others are trusted": (self.honest.token, [UNRELATED.did], "untrusted_issuer"),
             "forged, by someone else": (
-                with_signature(strangers, flip),
+                with_signature(by_another_key, flip),
                 [issuer],
                 "bad_signature",
             ),

@@ -52,12 +52,12 @@ RESOURCES: Final[dict[str, Payload]] = {
 
 def _beyond(good: Good) -> Iterator[Attack]:
     last = good.last
-    wishes: dict[str, tuple[str, dict[str, Any]]] = {
+    attempts: dict[str, tuple[str, dict[str, Any]]] = {
         name: ("chain_attenuation_violation", {"cmd": cmd}) for name, cmd in COMMANDS.items()
     }
     for name, fields in RESOURCES.items():
-        wishes[f"a resource with {name}"] = "resource_out_of_scope", {"resource": fields}
-    for name, (code, changes) in wishes.items():
+        attempts[f"a resource with {name}"] = "resource_out_of_scope", {"resource": fields}
+    for name, (code, changes) in attempts.items():
         request = good.request(requested={**good.asked["requested"], **changes})
         yield good.attack(f"requested: {name}", "the leaf", code, last, request)
 
@@ -77,7 +77,7 @@ def _not_theirs(good: Good) -> Iterator[Attack]:
     yield good.attack("requested: of a stranger", "hop 0", "untrusted_issuer", 0, unknown)
 
 
-def _thief(making: Making) -> str:
+def _by_another_holder(making: Making) -> str:
     return Making(making.header, {**making.payload, "iss": UNRELATED.did}, UNRELATED).token
 
 
@@ -86,7 +86,7 @@ BY_OTHERS: Final[dict[str, tuple[str, Forge]]] = {
     "about another root": ("chain_invalid", saying(sub=UNRELATED.did)),
     "by a command of its own": ("chain_attenuation_violation", saying(cmd="/github/issue/read")),
     "for longer than the chain": ("chain_attenuation_violation", saying(exp=NOW + 300)),
-    "by a thief of the chain": ("chain_invalid", _thief),
+    "by a thief of the chain": ("chain_invalid", _by_another_holder),
     "by nobody": ("bad_signature", lambda m: with_signature(m.token, flip)),
 }
 

@@ -57,10 +57,10 @@ def _holders(good: Good) -> Iterator[Attack]:
 def _granted(good: Good) -> Iterator[Attack]:
     """Whom and what the issuer says that it granted the root to and by."""
     first = good.links[0]
-    for name, (told, known) in GRANTED.items():
-        if "approval" in told and (good.use or len(good.links) > 1):
+    for name, (view, known) in GRANTED.items():
+        if "approval" in view and (good.use or len(good.links) > 1):
             continue  # what came from an approval is not handed on, and is for one call
-        root = {**first, "meta": {**first.get("meta", {}), **told}}
+        root = {**first, "meta": {**first.get("meta", {}), **view}}
         known_one = replace(good, name=f"{name} {good.name}", links=(root, *good.links[1:]))
         request = known_one.request(revoked=[UNRELATED.did, known])
         yield known_one.attack(f"revoked: {name}", "hop 0", "revoked", 0, request)

@@ -49,10 +49,10 @@ def fork(chains: list[list[str]], *links: Payload, **changes: object) -> Payload
     return request | changes
 
 
-def handed(parent: str, **changes: object) -> Payload:
+def link_claims(parent: str, **changes: object) -> Payload:
     """The new link as the planner's own program would write it."""
-    told = {"cmd": LIST, "nonce": "f-1", "sub": ISSUER.did, **changes}
-    return signed(child(parent, **told))
+    claims = {"cmd": LIST, "nonce": "f-1", "sub": ISSUER.did, **changes}
+    return signed(child(parent, **claims))
 
 
 def one(*links: Payload) -> Payload:
@@ -71,29 +71,30 @@ def _right() -> Iterator[Case]:
     first = root(meta={"resource_constraint": CONSTRAINT, "receipt_id": "evt_1"})
     other = root(cmd="/filesystem", nonce="n-2", nbf=NOW - 5, exp=NOW + 100)
     pol = [["==", ".args.state", "open"]]
-    yield case("a narrower command", fork([[first]], link()), answer=one(handed(first)))
+    yield case("a narrower command", fork([[first]], link()), answer=one(link_claims(first)))
     yield case(
         "all that there is, and nothing of the root's meta",
         fork([[first]], link(cmd="/github/issue")),
-        answer=one(handed(first, cmd="/github/issue")),
+        answer=one(link_claims(first, cmd="/github/issue")),
     )
     yield case(
         "a narrower everything",
         fork([[first]], link(constraint=RESOURCE, pol=pol, exp=NOW + 30)),
         answer=one(
-            handed(first, meta={"resource_constraint": RESOURCE}, pol=pol, exp=NOW + 30),
+            link_claims(first, meta={"resource_constraint": RESOURCE}, pol=pol, exp=NOW + 30),
         ),
     )
     yield case(
         "an equal constraint and an equal end",
         fork([[first]], link(constraint=CONSTRAINT, exp=NOW + 300)),
-        answer=one(handed(first, meta={"resource_constraint": CONSTRAINT})),
+        answer=one(link_claims(first, meta={"resource_constraint": CONSTRAINT})),
     )
     yield case(
         "several chains, in the order asked",
         fork([[first], [other]], link(chain=1, cmd="/filesystem/read"), link()),
         answer=one(
-            handed(other, cmd="/filesystem/read", nbf=NOW - 5, exp=NOW + 100), handed(first)
+            link_claims(other, cmd="/filesystem/read", nbf=NOW - 5, exp=NOW + 100),
+            link_claims(first),
         ),
     )
     again = [{"aud": each.did, "links": [link()]} for each in (UNRELATED, RESEARCHER)]
@@ -129,27 +130,27 @@ def _right() -> Iterator[Case]:
     yield case(
         "one of the commands that pol names",
         fork([[commands]], link()),
-        answer=one(handed(commands)),
+        answer=one(link_claims(commands)),
     )
     vacuous = [["or", []]]
     yield case(
         "a vacuous policy that was asked for",
         fork([[first]], link(pol=vacuous), allow_vacuous=True),
-        answer=one(handed(first, pol=vacuous)),
+        answer=one(link_claims(first, pol=vacuous)),
     )
     closed, open_ = (root(pol=[["==", ".args.state", each]]) for each in ("closed", "open"))
     yield case(
         "the first chain whose statements are not exceeded",
         fork([[closed], [other], [open_]], link(alternatives=[1, 2], pol=pol)),
-        answer=one({**handed(open_, pol=pol), "chain": 2}),
+        answer=one({**link_claims(open_, pol=pol), "chain": 2}),
     )
     heir = root(prf=["0" * 64] * 8, meta={"lineage": {"depth": 6}})
-    yield case("as deep as allowed", fork([[heir]], link()), answer=one(handed(heir)))
+    yield case("as deep as allowed", fork([[heir]], link()), answer=one(link_claims(heir)))
 
 
 def _to(parent: str, aud: Any) -> Payload:
-    told = {"cmd": LIST, "nonce": "f-1", "sub": ISSUER.did, "prf": [cid(parent)]}
-    return delegation(PLANNER, aud, **told)
+    claims = {"cmd": LIST, "nonce": "f-1", "sub": ISSUER.did, "prf": [cid(parent)]}
+    return delegation(PLANNER, aud, **claims)
 
 
 def _wider() -> Iterator[Row]:

@@ -184,8 +184,8 @@ def _policies() -> Iterator[Case]:
     ):
         message = f"{where[: where.index(']') + 1]} of this link does not hold"
         request = verify_use(used(root(pol=pol), **changes))
-        told = {"field": where, **says}
-        yield reason(f"a statement {name}", request, "resource_out_of_scope", 0, message, **told)
+        details = {"field": where, **says}
+        yield reason(f"a statement {name}", request, "resource_out_of_scope", 0, message, **details)
 
 
 def _calls() -> Iterator[Case]:

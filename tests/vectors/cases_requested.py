@@ -107,13 +107,15 @@ def depths() -> list[Case]:
         return case(f"depth: {name}", verify(chain=tokens, **more), answer=answer)
 
     many = [f"{number:064x}" for number in range(64)]
-    told = {"lineage": {"depth": 1, "root": PLANNER.did}}
-    heir = root(meta=told, prf=many[:3])
+    lineage_meta = {"lineage": {"depth": 1, "root": PLANNER.did}}
+    heir = root(meta=lineage_meta, prf=many[:3])
     label = {"lineage": {"swarmId": "s"}}
     first = {"lineage": {"depth": 0, "root": PLANNER.did}}
     return [
-        deep("the root says", 2, [heir], many[:3], meta=told),
-        deep("and a link after it", 3, [heir, child(heir)], many[:3], meta=told, max_depth=3),
+        deep("the root says", 2, [heir], many[:3], meta=lineage_meta),
+        deep(
+            "and a link after it", 3, [heir, child(heir)], many[:3], meta=lineage_meta, max_depth=3
+        ),
         deep("a root that was never handed on", 1, [root(meta=first)], [], meta=first),
         deep(
             "without a word of it, one for each cid",
@@ -122,5 +124,11 @@ def depths() -> list[Case]:
             many[:2],
             meta=label,
         ),
-        deep("as many cids as allowed", 2, [root(meta=told, prf=many)], many, meta=told),
+        deep(
+            "as many cids as allowed",
+            2,
+            [root(meta=lineage_meta, prf=many)],
+            many,
+            meta=lineage_meta,
+        ),
     ]

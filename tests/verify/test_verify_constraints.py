@@ -27,17 +27,17 @@ async def asked(
 
 @KINDS
 @pytest.mark.parametrize(
-    ("args", "told", "found"), [({"n": 11}, "n is 11", "11"), ({}, "the token signs none", None)]
+    ("args", "words", "found"), [({"n": 11}, "n is 11", "11"), ({}, "the token signs none", None)]
 )
 async def test_a_failed_constraint_is_described_in_words(
-    kind: type[Verifier], args: dict[str, Any], told: str, found: str | None
+    kind: type[Verifier], args: dict[str, Any], words: str, found: str | None
 ) -> None:
     token = use([HELD, child(HELD)], args={"resource": RESOURCE, **args})
     with pytest.raises(Denied) as refused:
         await asked(kind, token, {**READ, "args": args})
     denied = refused.value
     assert str(denied).startswith(
-        f"this link holds only where n is at most 10 (pol[0]), and {told} (hop 0): "
+        f"this link holds only where n is at most 10 (pol[0]), and {words} (hop 0): "
     )
     assert (denied.field, denied.wanted) == ("pol[0]", "n is at most 10")
     assert denied.found == found

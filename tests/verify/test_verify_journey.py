@@ -55,14 +55,14 @@ def settings(guard: AuthGuard) -> dict[str, Any]:
 
 def test_a_granted_call_is_accepted(verifier_kind: VerifierKind, guard: AuthGuard) -> None:
     grant = guard.authorize(audience=ISSUES, **READ)
-    told = settings(guard)
-    verified = verifier_kind.verify(grant.ucan, READ, **told)
+    options = settings(guard)
+    verified = verifier_kind.verify(grant.ucan, READ, **options)
     assert verified.receipt_id == grant.receipt_id
     assert verified.agent == guard.did()
     assert verified.root == grant.issuer
     fresh = grant.headers()["authorization"].removeprefix("Bearer ")
-    assert verifier_kind.verify(fresh, READ, **told).cid != verified.cid
-    assert verifier_kind.denied(grant.ucan, WRITE, **told).code == "resource_mismatch"
+    assert verifier_kind.verify(fresh, READ, **options).cid != verified.cid
+    assert verifier_kind.denied(grant.ucan, WRITE, **options).code == "resource_mismatch"
 
 
 def test_an_approved_call_is_accepted_once_for_any_number_of_signatures(
@@ -77,25 +77,25 @@ def test_an_approved_call_is_accepted_once_for_any_number_of_signatures(
         purpose=verifier_kind.name,
         cosigner_envelope_id=asked.approval_envelope_id,
     ).require()
-    told = settings(guard)
+    options = settings(guard)
     other = {**WRITE, "args": {"title": "Another"}}
-    assert verifier_kind.denied(grant.ucan, other, **told).code in (
+    assert verifier_kind.denied(grant.ucan, other, **options).code in (
         "resource_mismatch",
         "resource_out_of_scope",
     )
-    assert verifier_kind.verify(grant.ucan, WRITE, **told)
+    assert verifier_kind.verify(grant.ucan, WRITE, **options)
     fresh = grant.headers()["authorization"].removeprefix("Bearer ")
     for token in (grant.ucan, fresh):
-        assert verifier_kind.denied(token, WRITE, **told).code == "approval_already_used"
+        assert verifier_kind.denied(token, WRITE, **options).code == "approval_already_used"
 
 
 def test_a_write_works_once_per_signature(verifier_kind: VerifierKind, guard: AuthGuard) -> None:
     grant = guard.authorize(audience=ISSUES, **COMMENT).require()
-    told = settings(guard)
-    assert verifier_kind.verify(grant.ucan, COMMENT, **told)
-    assert verifier_kind.denied(grant.ucan, COMMENT, **told).code == "replayed"
+    options = settings(guard)
+    assert verifier_kind.verify(grant.ucan, COMMENT, **options)
+    assert verifier_kind.denied(grant.ucan, COMMENT, **options).code == "replayed"
     fresh = grant.headers()["authorization"].removeprefix("Bearer ")
-    assert verifier_kind.verify(fresh, COMMENT, **told)
+    assert verifier_kind.verify(fresh, COMMENT, **options)
 
 
 def test_a_childs_call_is_accepted_within_its_chain(guard: AuthGuard) -> None:
@@ -106,8 +106,8 @@ def test_a_childs_call_is_accepted_within_its_chain(guard: AuthGuard) -> None:
         AuthGuard.from_env(child.env()) as theirs,
     ):
         token = theirs.headers(**READ, audience=ISSUES)["authorization"].removeprefix("Bearer ")
-    told = settings(guard)
-    with Verifier(**told) as verifier:
+    options = settings(guard)
+    with Verifier(**options) as verifier:
         verified = verifier.verify(token, **READ)
     assert verified.depth == 2
     assert verified.agent != guard.did()
@@ -139,7 +139,7 @@ class Slow(Store):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_slow_store_does_not_block_the_loop(guard: AuthGuard, backend: str) -> None:
-    told = {**settings(guard), "replay": Slow()}
+    options = {**settings(guard), "replay": Slow()}
     token = guard.authorize(audience=ISSUES, **COMMENT).ucan
     ticks = 0
 
@@ -152,7 +152,7 @@ def test_a_slow_store_does_not_block_the_loop(guard: AuthGuard, backend: str) ->
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(tick)
-            assert await AsyncVerifier(**told).verify(str(token), **COMMENT)
+            assert await AsyncVerifier(**options).verify(str(token), **COMMENT)
             tasks.cancel_scope.cancel()
 
     anyio.run(main, backend=backend)
@@ -164,7 +164,7 @@ def test_a_grant_for_the_pdp_is_refused_by_services(
 ) -> None:
     """Also by one that has the DID of the PDP: it decides nothing by policy."""
     grant = guard.authorize(**READ).require()
-    told = {**settings(guard), "audience": grant.audience}
-    denied = verifier_kind.denied(grant.ucan, READ, **told)
+    options = {**settings(guard), "audience": grant.audience}
+    denied = verifier_kind.denied(grant.ucan, READ, **options)
     assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.closed")
     assert verifier_kind.denied(grant.ucan, READ, **settings(guard)).code == "audience_mismatch"

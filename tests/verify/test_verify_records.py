@@ -297,9 +297,9 @@ def test_a_receipt_of_an_untrusted_issuer_is_refused(key: Path) -> None:
     with pytest.raises(Denied) as denied:
         verify_receipt(text, issuers=[ISSUER.did])
     assert (denied.value.code, denied.value.fix) == ("untrusted_issuer", FIX)
-    for nobody in ([], "", SERVICE.did, ["x"], None):
+    for no_issuers in ([], "", SERVICE.did, ["x"], None):
         with pytest.raises(ConfigurationError) as wrong:
-            verify_receipt(text, issuers=nobody)  # type: ignore[arg-type]
+            verify_receipt(text, issuers=no_issuers)  # type: ignore[arg-type]
         assert wrong.value.setting == "issuers"
 
 
@@ -313,33 +313,33 @@ def test_a_receipt_is_refused_as_a_token(key: Path) -> None:
 
 
 def test_on_receipt_gets_each_receipt_once(verifier_kind: VerifierKind, key: Path) -> None:
-    heard: list[str] = []
-    verified = verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=heard.append)
-    denied = verifier_kind.denied("x", receipt_key=key, on_receipt=heard.append)
-    assert heard == [verified.receipt_jwt, denied.receipt_jwt]
+    received: list[str] = []
+    verified = verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=received.append)
+    denied = verifier_kind.denied("x", receipt_key=key, on_receipt=received.append)
+    assert received == [verified.receipt_jwt, denied.receipt_jwt]
 
 
 @pytest.mark.parametrize("verifier_kind", VERIFIER_KINDS[1:], ids=lambda kind: kind.name)
 def test_on_receipt_may_be_async_for_the_async_verifier(
     verifier_kind: VerifierKind, key: Path
 ) -> None:
-    heard: list[str] = []
+    received: list[str] = []
 
     async def listen(text: str) -> None:
-        heard.append(text)
+        received.append(text)
 
     verified = verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=listen)
-    assert heard == [verified.receipt_jwt]
+    assert received == [verified.receipt_jwt]
 
 
 class Listening:
     """Something to call that has to be awaited, and does not look so."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.received: list[str] = []
 
     async def __call__(self, text: str) -> None:
-        self.heard.append(text)
+        self.received.append(text)
 
 
 def test_an_async_on_receipt_is_refused_by_the_sync_verifier(
@@ -351,10 +351,10 @@ def test_an_async_on_receipt_is_refused_by_the_sync_verifier(
             verifier_kind.make(receipt_key=key, on_receipt=listening)
     else:
         verified = verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=listening)
-        assert listening.heard.pop() == verified.receipt_jwt
+        assert listening.received.pop() == verified.receipt_jwt
     with pytest.raises((ConfigurationError, TypeError), match=r"AsyncVerifier|asynchronous"):
         verifier_kind.verify(TOKEN, receipt_key=key, on_receipt=lambda text: listening(str(text)))
-    assert listening.heard == []
+    assert listening.received == []
 
 
 def test_a_failing_on_receipt_refuses_an_allow(verifier_kind: VerifierKind, key: Path) -> None:

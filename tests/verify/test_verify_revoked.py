@@ -108,6 +108,6 @@ def test_a_receipt_has_the_code_and_the_hop(verifier_kind: VerifierKind, tmp_pat
 
 
 def test_explain_shows_a_revocation() -> None:
-    told = SYNC.explain(use([ROOT, CHILD], aud=PLANNER.did), revocations=["app_1"])
-    assert "REFUSED: revoked at hop 0" in told
-    assert "meta.app_id" in told
+    text = SYNC.explain(use([ROOT, CHILD], aud=PLANNER.did), revocations=["app_1"])
+    assert "REFUSED: revoked at hop 0" in text
+    assert "meta.app_id" in text

@@ -201,8 +201,8 @@ def test_a_file_that_cannot_be_closed_is_used_by_the_parent_only(
         assert store.claim("i", "a", "n", SOON)
         with monkeypatch.context() as broken:
             broken.setattr(sa.Engine, "dispose", fail)
-            told = in_child(lambda: str(store.claim("i", "a", "m", SOON)))
-        assert "in each process" in told
+            answers = in_child(lambda: str(store.claim("i", "a", "m", SOON)))
+        assert "in each process" in answers
         assert not store.claim("i", "a", "n", SOON)
         assert store.claim("i", "a", "m", SOON)
 
@@ -347,7 +347,7 @@ def test_a_nonce_deleted_concurrently_is_refused(url: str) -> None:
     used = [f"n{number}" for number in range(300)]
     with SqlReplayStore(url) as store:
         assert all(store.claim("i", "a", nonce, SOON) for nonce in used)
-        told: set[bool | None] = {store.claim("i", "a", used[0], SOON)}
+        answers: set[bool | None] = {store.claim("i", "a", used[0], SOON)}
         at = time.time() + 2
         forgetting = [subprocess.Popen([sys.executable, "-c", FORGETS, url, str(at)]) for _ in "ab"]
         time.sleep(max(0, at - time.time()))
@@ -355,11 +355,11 @@ def test_a_nonce_deleted_concurrently_is_refused(url: str) -> None:
         while any(one.poll() is None for one in forgetting) and time.monotonic() < end:
             for nonce in used:
                 try:
-                    told.add(store.claim("i", "a", nonce, SOON))
+                    answers.add(store.claim("i", "a", nonce, SOON))
                 except StorageUnavailable:
-                    told.add(None)
+                    answers.add(None)
         assert [one.wait(60) for one in forgetting] == [0, 0]
-        assert told == {False, None}
+        assert answers == {False, None}
 
 
 def test_both_kinds_of_verifier_use_the_store(verifier_kind: VerifierKind, tmp_path: Path) -> None:

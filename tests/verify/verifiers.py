@@ -117,8 +117,8 @@ def in_child(work: Any) -> str:
         os.write(writer, said.encode())
         os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as told:
-        said = told.read()
+    with os.fdopen(reader) as output:
+        said = output.read()
     os.waitpid(child, 0)
     return said
 

@@ -131,14 +131,14 @@ def test_this_machine_may_hold_all_places(clock: Clock) -> None:
 
 def test_the_table_reports_free_places(clock: Clock) -> None:
     table, (one, other, *_) = filled(clock, *["127.0.0.1"] * 4)
-    told: list[int] = []
-    table.on_room = lambda: told.append(1)
+    notified: list[int] = []
+    table.on_room = lambda: notified.append(1)
     table.move(one, "served")
-    assert told == []
+    assert notified == []
     table.move(one, "idle")
     table.remove(other)
     table.remove(other)
-    assert len(told) == 2
+    assert len(notified) == 2
     table.remove(Conn())
     assert len(table) == 3
 

@@ -170,9 +170,12 @@ async def test_a_repeated_question_has_the_same_envelope(plane: Plane, agent: st
     assert named["expiresAt"] == "2027-01-15T08:15:00.000Z"
     lead = await operator(plane, "lead")
     await decide(plane, lead, first)
-    told = (await plane.ask(**question)).json()
-    assert (told["decision"], told["approvalEnvelopeId"]) == ("requires_step_up", first)
-    assert f"ask again with cosignerEnvelopeId {first}" in told["explanation"]["message"]
+    first_answer = (await plane.ask(**question)).json()
+    assert (first_answer["decision"], first_answer["approvalEnvelopeId"]) == (
+        "requires_step_up",
+        first,
+    )
+    assert f"ask again with cosignerEnvelopeId {first}" in first_answer["explanation"]["message"]
     used = await plane.ask(**question, cosignerEnvelopeId=first)
     assert used.json()["decision"] == "allow"
     assert await asked(plane, **question) != first

@@ -33,10 +33,10 @@ def before_use(patch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> list[str]:
     """Have `meanwhile` come before each use of an approval; return which were tried."""
     use, tried = Envelopes.consume, []
 
-    async def late(self: Envelopes, ident: str, told: AnswerRecord, subjects: Any) -> Any:
+    async def late(self: Envelopes, ident: str, answer_record: AnswerRecord, subjects: Any) -> Any:
         tried.append(ident)
-        await meanwhile(told)
-        return await use(self, ident, told, subjects)
+        await meanwhile(answer_record)
+        return await use(self, ident, answer_record, subjects)
 
     patch.setattr(Envelopes, "consume", late)
     return tried
@@ -48,9 +48,9 @@ async def test_an_approval_used_meanwhile_is_not_used_again(
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE)
     use = Envelopes.consume
 
-    async def first(told: AnswerRecord) -> None:
+    async def first(answer_record: AnswerRecord) -> None:
         if len(tried) == 1:
-            record, stored = replace(told.record, id="evt_other"), told.stored
+            record, stored = replace(answer_record.record, id="evt_other"), answer_record.stored
             await use(plane.system.store.envelopes, envelope, AnswerRecord(record, stored), ())
 
     tried = before_use(monkeypatch, first)
@@ -64,7 +64,7 @@ async def test_an_approval_revoked_meanwhile_is_not_used(
 ) -> None:
     envelope = await approved(plane, await operator(plane, "lead"), **ISSUE)
 
-    async def revoke(told: AnswerRecord) -> None:
+    async def revoke(answer_record: AnswerRecord) -> None:
         await store_access.revoke(plane.system.store, DEFAULT, [envelope])
 
     before_use(monkeypatch, revoke)
@@ -79,7 +79,7 @@ async def test_an_agent_revoked_meanwhile_gets_no_allow(
     question = {**ISSUE, "agentDid": agent}
     envelope = await approved(plane, await operator(plane, "lead"), **question)
 
-    async def revoke(told: AnswerRecord) -> None:
+    async def revoke(answer_record: AnswerRecord) -> None:
         await store_access.revoke(plane.system.store, DEFAULT, [agent])
 
     tried = before_use(monkeypatch, revoke)

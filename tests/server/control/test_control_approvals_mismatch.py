@@ -93,7 +93,7 @@ async def test_one_changed_field_is_refused_and_named(
     plane: Plane, agent: str, link: SignerConnection
 ) -> None:
     lead = await operator(plane, "lead")
-    stranger = await plane.another()
+    another_app = await plane.another()
     refusals, kinds = 0, set()
     for number, (question, path, value, field) in enumerate(itertools.islice(changes(), WANTED)):
         # The purpose is not bound; the ttl makes each approval another one.
@@ -101,7 +101,7 @@ async def test_one_changed_field_is_refused_and_named(
         if field != "ttlSeconds":
             base["ttlSeconds"] = 400 + number
         envelope = await approved(plane, lead, **base)
-        headers = stranger if field == "app" else None
+        headers = another_app if field == "app" else None
         if field == "agentDid":
             value = other_key(link, value)  # noqa: PLW2901 (it is made here)
         # Another app cannot ask for this agent at all: it asks for its own.

@@ -44,8 +44,8 @@ async def main(data, policy):
     agent = await system.create_app("racers")
     lead = await system.create_app("lead", "operator", ("lead",))
     sockets = bind("127.0.0.1", 0), bind("127.0.0.1", 0)
-    told = {"port": sockets[0].getsockname()[1], "agent": agent.reveal(), "lead": lead.reveal()}
-    print(json.dumps(told), flush=True)
+    setup = {"port": sockets[0].getsockname()[1], "agent": agent.reveal(), "lead": lead.reveal()}
+    print(json.dumps(setup), flush=True)
     await serve(system, *sockets)
 
 asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

@@ -101,9 +101,9 @@ async def test_a_receipt_is_verified_by_the_issuers_did(
 
 async def test_an_agent_sees_the_receipts_of_its_own_app_only(plane: Plane) -> None:
     mine = (await plane.ask()).json()["receiptId"]
-    stranger = await plane.another()
-    theirs = (await plane.ask(stranger)).json()["receiptId"]
-    for receipt, headers in ((theirs, {}), (mine, stranger)):
+    another_app = await plane.another()
+    theirs = (await plane.ask(another_app)).json()["receiptId"]
+    for receipt, headers in ((theirs, {}), (mine, another_app)):
         reply = await plane.client.get(f"/v1/receipts/{receipt}", headers=headers)
         assert (reply.status_code, reply.json()["error_code"]) == (404, "not_found")
         listed = await get(plane, f"/v1/receipts?tree={receipt}", headers)

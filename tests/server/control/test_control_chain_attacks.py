@@ -149,8 +149,8 @@ async def siblings_chain(stage: Stage) -> Try:
 
 async def stolen_and_extended(stage: Stage) -> Try:
     """A thief who saw a chain adds a link of their own to it."""
-    thief = replace(stage.child, did=stage.grandchild)
-    return Try(await thief.fork(stage.grandchild))
+    other_holder = replace(stage.child, did=stage.grandchild)
+    return Try(await other_holder.fork(stage.grandchild))
 
 
 async def approved(stage: Stage) -> Try:

@@ -154,8 +154,8 @@ async def test_the_id_is_one_of_the_chain(family: Family) -> None:
 
 
 async def test_a_chain_that_proves_nothing_revokes_nothing(family: Family) -> None:
-    thief = replace(family.child, did=family.sibling.did)
-    forked = await thief.fork(family.sibling.did)
+    other_holder = replace(family.child, did=family.sibling.did)
+    forked = await other_holder.fork(family.sibling.did)
     root, link, last = family.grandchild.chain
     for chain in (forked.chain, (root, last), (link, last), (root, last, link), ("a.b.c",)):
         reply = await family.plane.client.post(PATH, json=body(cid(chain[-1]), chain))

@@ -103,11 +103,11 @@ async def test_unsignable_statements_are_an_invalid_request(
     standing: Plane, agent: str, pol: Any, words: str
 ) -> None:
     reply = await standing.ask(agentDid=agent, pol=pol)
-    told = reply.json()
+    error = reply.json()
     assert reply.status_code == 400
-    assert (told["error_code"], told["fields"]) == ("invalid_request", ["pol"])
-    assert told["error"].isascii()
-    assert words in told["error"]
+    assert (error["error_code"], error["fields"]) == ("invalid_request", ["pol"])
+    assert error["error"].isascii()
+    assert words in error["error"]
 
 
 async def test_numbers_are_signed_as_the_binary_reads_them(plane: Plane, agent: str) -> None:

@@ -27,7 +27,7 @@ WRONG = {
     "a secret too short": "Bearer {short}",
     "a secret too long": "Bearer {key}a",
     "a secret in capitals": "Bearer {upper}",
-    "an app that does not exist": "Bearer {nobody}",
+    "an app that does not exist": "Bearer {unknown}",
     "two": "Bearer {key}, Bearer {key}",
 }
 
@@ -41,7 +41,7 @@ async def test_a_wrong_api_key_is_refused(standing: Plane, header: str) -> None:
         other=f"{app}_{'a' * 52}",
         short=key[:-1],
         upper=f"{app}_{secret.upper()}",
-        nobody=f"nomos_app_{'0' * 26}_{secret}",
+        unknown=f"nomos_app_{'0' * 26}_{secret}",
     )
     reply = await standing.ask({"authorization": sent})
     assert (reply.status_code, reply.json()["error_code"]) == (401, "invalid_api_key")

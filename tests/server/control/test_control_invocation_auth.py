@@ -338,8 +338,8 @@ async def test_a_request_is_signed_with_its_method_path_and_body(
     for missing in ("method", "path", "body"):
         args = {name: value for name, value in right.items() if name != missing}
         refused(await child.request("GET", path, signed={"args": args}), "resource_mismatch")
-    beneath = await child.request("GET", path, signed={"cmd": f"{LIST}/x"})
-    refused(beneath, "resource_mismatch")
+    subcommand = await child.request("GET", path, signed={"cmd": f"{LIST}/x"})
+    refused(subcommand, "resource_mismatch")
 
 
 async def test_a_request_on_a_faulty_chain_has_the_faults_code(
@@ -352,8 +352,8 @@ async def test_a_request_on_a_faulty_chain_has_the_faults_code(
     refused(await over.request("GET", path), "expired")
     early = await child.fork(child.did, nbf=NOW + 1)
     refused(await early.request("GET", path), "not_yet_valid")
-    thief = replace(child, did=await new_did(signer))
-    refused(await thief.request("GET", path), "chain_invalid")
+    other_holder = replace(child, did=await new_did(signer))
+    refused(await other_holder.request("GET", path), "chain_invalid")
     await store_access.revoke(plane.system.store, DEFAULT, [cid(child.chain[-1])])
     refused(await child.request("GET", path), "revoked")
     assert all(row.kind != "call" for row in await plane.receipts())

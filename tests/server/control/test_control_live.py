@@ -71,10 +71,10 @@ def running(data: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]
         process.communicate()
 
 
-def client(told: dict[str, Any]) -> httpx.Client:
+def client(ports: dict[str, Any]) -> httpx.Client:
     return httpx.Client(
-        base_url=f"http://127.0.0.1:{told['control']}",
-        headers={"authorization": f"Bearer {told['key']}"},
+        base_url=f"http://127.0.0.1:{ports['control']}",
+        headers={"authorization": f"Bearer {ports['key']}"},
         trust_env=False,
     )
 
@@ -82,7 +82,7 @@ def client(told: dict[str, Any]) -> httpx.Client:
 async def test_a_receipt_survives_a_kill_right_after_the_reply(
     tmp_path: Path,
 ) -> None:
-    with running(tmp_path / "data") as (process, told), client(told) as control:
+    with running(tmp_path / "data") as (process, ports), client(ports) as control:
         answers = [control.post("/v1/authorize", json=LIST).json() for _ in range(5)]
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -96,16 +96,16 @@ def test_every_reply_under_load_survives_a_kill(tmp_path: Path) -> None:
     """Killed in the midst of group commits: what was answered is kept, whatever else is."""
     answered: list[str] = []
 
-    def ask(told: dict[str, Any]) -> None:
-        with client(told) as control:
+    def ask(ports: dict[str, Any]) -> None:
+        with client(ports) as control:
             try:
                 while True:
                     answered.append(control.post("/v1/authorize", json=LIST).json()["receiptId"])
             except httpx.HTTPError:
                 return
 
-    with running(tmp_path / "data") as (process, told):
-        threads = [threading.Thread(target=ask, args=(told,)) for _ in range(8)]
+    with running(tmp_path / "data") as (process, ports):
+        threads = [threading.Thread(target=ask, args=(ports,)) for _ in range(8)]
         for thread in threads:
             thread.start()
         while len(answered) < 60:
@@ -124,10 +124,10 @@ def test_every_reply_under_load_survives_a_kill(tmp_path: Path) -> None:
 
 
 def test_a_server_closes_after_sigterm(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as (process, told), client(told) as control:
+    with running(tmp_path / "data") as (process, ports), client(ports) as control:
         assert control.get("/healthz").json() == {"status": "ok"}
         with httpx.Client(trust_env=False) as pdp:
-            reply = pdp.get(f"http://127.0.0.1:{told['pdp']}/github/issue/list")
+            reply = pdp.get(f"http://127.0.0.1:{ports['pdp']}/github/issue/list")
             assert reply.status_code == 401
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=20)
@@ -152,9 +152,9 @@ def test_a_system_in_use_by_another_process_is_refused_with_its_pid(tmp_path: Pa
 def test_a_port_in_use_is_named() -> None:
     with bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match=rf"port {port} .* is in use") as told:
+        with pytest.raises(ConfigurationError, match=rf"port {port} .* is in use") as raised:
             bind("127.0.0.1", port)
-    assert told.value.setting == "port"
+    assert raised.value.setting == "port"
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ class Approvals(RuleBasedStateMachine):
         """Repeat a call with its key: the same allow, or none."""
         if self.calls:
             key, body = self.calls[number % len(self.calls)]
-            self._told(self._post(key, body), body.get("cosignerEnvelopeId"))
+            self._received(self._post(key, body), body.get("cosignerEnvelopeId"))
 
     @invariant()
     def an_approval_gives_one_delegation(self) -> None:
@@ -233,7 +233,7 @@ class Approvals(RuleBasedStateMachine):
         self.calls.append((key, body))
         answer = self._post(key, body)
         assert (answer["decision"] == "allow") == may, (answer, known)
-        self._told(answer, envelope)
+        self._received(answer, envelope)
         if may:
             assert known is not None
             known.over = True
@@ -263,7 +263,7 @@ class Approvals(RuleBasedStateMachine):
         self.driver.seen[answer.get("reason", answer["decision"])] += 1
         return answer
 
-    def _told(self, answer: dict[str, Any], envelope: str | None) -> None:
+    def _received(self, answer: dict[str, Any], envelope: str | None) -> None:
         if answer["decision"] == "allow":
             assert envelope is not None
             assert envelope not in self.revoked

@@ -210,7 +210,7 @@ def plans(draw: some.DrawFn) -> Plan:
     start = held = draw(some.sampled_from(["/github", "/github/issue", LIST]))
     begins, ends, links = NOW - 60, NOW + 300, []
     for _ in range(draw(some.integers(1, 3))):
-        held = draw(some.sampled_from(beneath(held, draw(RARELY))))
+        held = draw(some.sampled_from(commands_under(held, draw(RARELY))))
         begins, ends = draw(some.integers(begins, NOW)), draw(some.integers(NOW + 200, ends))
         links.append(
             {
@@ -224,7 +224,7 @@ def plans(draw: some.DrawFn) -> Plan:
     return Plan(
         start=start,
         links=tuple(links),
-        command=draw(some.sampled_from(beneath(held, draw(RARELY)))),
+        command=draw(some.sampled_from(commands_under(held, draw(RARELY)))),
         resource=draw(some.sampled_from(RESOURCES)),
         args=draw(some.none() | some.sampled_from(ARGS)),
         with_key=draw(some.booleans()),
@@ -234,7 +234,7 @@ def plans(draw: some.DrawFn) -> Plan:
 RARELY = some.integers(0, 9).map(lambda number: number == 9)
 
 
-def beneath(held: str, anything: object) -> list[str]:
+def commands_under(held: str, anything: object) -> list[str]:
     return [each for each in GIVEN if anything or f"{each}/".startswith(f"{held}/")]
 
 

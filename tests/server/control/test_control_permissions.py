@@ -249,5 +249,5 @@ def test_an_act_without_a_row_is_refused() -> None:
 
 def test_the_documentation_has_the_table() -> None:
     rows = re.findall(r"^\| (\w+) \| ([\w' ]+) \| (.+) \|$", DOCS.read_text(), re.MULTILINE)
-    _, *told = [((act, kind), words) for act, kind, words in rows]
-    assert dict(told) == {row: in_words(rule) for row, rule in TABLE.items()}
+    _, *documented = [((act, kind), words) for act, kind, words in rows]
+    assert dict(documented) == {row: in_words(rule) for row, rule in TABLE.items()}

@@ -197,14 +197,14 @@ async def test_an_invalid_bundle_is_refused_with_every_problem_and_its_place(
             }
         },
     )
-    told = reply.json()
-    assert (reply.status_code, told["error_code"]) == (400, "invalid_policy")
-    assert [(each["file"], each["line"], each["policy"]) for each in told["problems"]] == [
+    error = reply.json()
+    assert (reply.status_code, error["error_code"]) == (400, "invalid_policy")
+    assert [(each["file"], each["line"], each["policy"]) for each in error["problems"]] == [
         ("a.cedar", 3, "typo"),
         ("b.cedar", 1, "b.cedar:1"),
     ]
-    assert "the upload is not valid: a.cedar:3: typo" in told["error"]
-    assert "; b.cedar:1: " in told["error"]
+    assert "the upload is not valid: a.cedar:3: typo" in error["error"]
+    assert "; b.cedar:1: " in error["error"]
     assert len((await operator.get()).json()["policies"]) == 1
 
 
@@ -318,10 +318,10 @@ async def test_an_active_version_that_no_longer_validates_stops_the_start(
     without = Settings(data=tmp_path / "data", policies=files)
     with pytest.raises(ConfigurationError) as raised:
         await System.open(without, signer)
-    told = str(raised.value)
-    assert "policy version 2 is active and no longer validates" in told
-    assert "mine.cedar:1: mine: there is no provider `my-api`" in told
-    assert "change the policy files" in told
+    error = str(raised.value)
+    assert "policy version 2 is active and no longer validates" in error
+    assert "mine.cedar:1: mine: there is no provider `my-api`" in error
+    assert "change the policy files" in error
     changed = Settings(data=tmp_path / "data", policies=(Source("a.cedar", "// new"),))
     system = await System.open(changed, signer)
     try:

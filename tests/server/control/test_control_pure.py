@@ -135,7 +135,7 @@ def test_tokens_do_not_begin_before_the_unix_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "reason"),
+    ("decided", "reason"),
     [
         (PolicyDecision("allow"), None),
         (PolicyDecision("deny", "policy_denied"), "policy_denied"),
@@ -146,8 +146,8 @@ def test_tokens_do_not_begin_before_the_unix_epoch() -> None:
         (PolicyDecision("allow", "policy_error"), "policy_error"),
     ],
 )
-def test_only_a_plain_allow_is_an_allow(verdict: PolicyDecision, reason: str | None) -> None:
-    found = decision.unambiguous(verdict)
+def test_only_a_plain_allow_is_an_allow(decided: PolicyDecision, reason: str | None) -> None:
+    found = decision.unambiguous(decided)
     assert found.reason == reason
     assert found.decision == {None: "allow", "step_up_required": "requires_step_up"}.get(
         reason, "deny"

@@ -26,12 +26,12 @@ def refused(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """Check the one shape that errors have, and return the body."""
     assert reply.status_code == status, reply.text
     assert reply.headers["content-type"] == "application/json"
-    told: dict[str, Any] = reply.json()
-    assert set(told) - {"fields"} == {"error", "error_code", "request_id"}
-    assert told["error_code"] == code
-    assert told["request_id"] == reply.headers["x-request-id"]
-    assert told["error"]
-    return told
+    error: dict[str, Any] = reply.json()
+    assert set(error) - {"fields"} == {"error", "error_code", "request_id"}
+    assert error["error_code"] == code
+    assert error["request_id"] == reply.headers["x-request-id"]
+    assert error["error"]
+    return error
 
 
 WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
@@ -171,16 +171,16 @@ async def test_an_invalid_question_has_a_message_and_fields(
     standing: Plane, changes: dict[str, Any], fields: list[str], says: str
 ) -> None:
     before = len(await standing.receipts())
-    told = refused(await standing.ask(**changes), 400, "invalid_request")
-    assert told["fields"] == fields
-    assert says in told["error"]
+    error = refused(await standing.ask(**changes), 400, "invalid_request")
+    assert error["fields"] == fields
+    assert says in error["error"]
     assert len(await standing.receipts()) == before
 
 
 async def test_all_wrong_members_are_named_at_once(standing: Plane) -> None:
     reply = await standing.ask(ttlSeconds=0, purpose="x" * 300, resource=..., other=1)
-    told = refused(reply, 400, "invalid_request")
-    assert told["fields"] == ["resource", "ttlSeconds", "purpose", "other"]
+    error = refused(reply, 400, "invalid_request")
+    assert error["fields"] == ["resource", "ttlSeconds", "purpose", "other"]
 
 
 async def test_a_dry_run_that_is_switched_off_is_an_ordinary_question(standing: Plane) -> None:
@@ -220,17 +220,17 @@ async def test_ambiguous_json_is_refused(standing: Plane, content: bytes, says: 
 
 
 async def test_text_of_the_caller_is_repeated_shortened(standing: Plane) -> None:
-    told = refused(await standing.ask(**{"x\u202e" + "y" * 5000: 1}), 400, "invalid_request")
-    assert len(told["error"]) < 200
-    assert "\u202e" not in told["error"]
-    assert len(told["fields"][0]) == 128
+    error = refused(await standing.ask(**{"x\u202e" + "y" * 5000: 1}), 400, "invalid_request")
+    assert len(error["error"]) < 200
+    assert "\u202e" not in error["error"]
+    assert len(error["fields"][0]) == 128
     for changes in (
         {"resource": {**REPO, "z" * 5000: 1}},
         {"args": {"z" * 5000: 1}},
         {"context": {"z" * 5000: float("1e300")} | {"y" * 5000: {"x" * 5000: 2**60}}},
     ):
-        told = refused(await standing.ask(**changes), 400, "invalid_request")
-        assert len(json.dumps(told)) < 1000
+        error = refused(await standing.ask(**changes), 400, "invalid_request")
+        assert len(json.dumps(error)) < 1000
 
 
 async def test_a_body_over_the_limit_is_not_read_to_its_end(standing: Plane) -> None:

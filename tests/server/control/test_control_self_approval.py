@@ -88,10 +88,10 @@ async def test_an_operators_key_is_replaced_by_the_operator_or_the_owner(plane: 
 
 
 async def test_the_approval_of_a_disabled_operator_does_not_count(plane: Plane, agent: str) -> None:
-    admin, thief = await operator(plane, "*"), await operator(plane, "lead")
+    admin, suspect = await operator(plane, "*"), await operator(plane, "lead")
     question = {**ISSUE, "agentDid": agent}
-    envelope = await approved(plane, thief, **question)
-    await plane.client.post(f"/v1/apps/{thief['x-app']}/disable", headers=admin)
+    envelope = await approved(plane, suspect, **question)
+    await plane.client.post(f"/v1/apps/{suspect['x-app']}/disable", headers=admin)
     answer = (await plane.ask(**question, cosignerEnvelopeId=envelope)).json()
     assert (answer["decision"], answer["reason"]) == ("deny", "approval_mismatch")
     assert answer["explanation"]["fields"] == ["roles"]

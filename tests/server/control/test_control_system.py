@@ -77,10 +77,10 @@ async def test_a_second_system_on_one_folder_is_refused(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
     async with open_plane(tmp_path / "data", signer) as plane:
-        with pytest.raises(ConfigurationError, match=rf"in use by process {os.getpid()}") as told:
+        with pytest.raises(ConfigurationError, match=rf"in use by process {os.getpid()}") as raised:
             await System.open(settings(tmp_path / "data"), signer)
-        assert told.value.setting == "data"
-        assert str(tmp_path / "data") in str(told.value)
+        assert raised.value.setting == "data"
+        assert str(tmp_path / "data") in str(raised.value)
         assert (await plane.ask()).json()["decision"] == "allow"
     await (await System.open(settings(tmp_path / "data"), signer)).close()
 
@@ -126,9 +126,9 @@ def test_releasing_twice_is_harmless(tmp_path: Path) -> None:
 
 async def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path, signer: AsyncSigner) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(ConfigurationError, match="is not a folder") as told:
+    with pytest.raises(ConfigurationError, match="is not a folder") as raised:
         await System.open(settings(tmp_path / "data"), signer)
-    assert told.value.setting == "data"
+    assert raised.value.setting == "data"
 
 
 async def test_a_data_folder_that_cannot_be_made_is_reported(signer: AsyncSigner) -> None:
@@ -150,9 +150,9 @@ def test_agents_are_never_served_the_server_s_own_keys(tmp_path: Path, workspace
     (tmp_path / "link").symlink_to(tmp_path)
     data = tmp_path / "data"
     unsafe = Settings(data=data, policies=(PERMIT,), workspace=tmp_path / workspace)
-    with pytest.raises(ConfigurationError, match="agents could read its keys") as told:
+    with pytest.raises(ConfigurationError, match="agents could read its keys") as raised:
         lock_data_dir(unsafe)
-    assert told.value.setting == "workspace"
+    assert raised.value.setting == "workspace"
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
@@ -175,9 +175,9 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path, signer: Asy
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     (data / "nomos.db").write_bytes(b"not a database at all" * 100)
-    with pytest.raises(ConfigurationError, match="database") as told:
+    with pytest.raises(ConfigurationError, match="database") as raised:
         await System.open(settings(data), signer)
-    assert str(data) in str(told.value)
+    assert str(data) in str(raised.value)
 
 
 async def test_a_failed_opening_keeps_nothing_open(
@@ -228,9 +228,9 @@ def test_a_damaged_key_file_is_not_used(tmp_path: Path, content: str) -> None:
     path = tmp_path / "pdp.key"
     path.write_text(content)
     path.chmod(0o600)
-    with pytest.raises(ConfigurationError, match="64 hex digits") as told:
+    with pytest.raises(ConfigurationError, match="64 hex digits") as raised:
         load_or_create(path)
-    assert not content or content not in str(told.value)
+    assert not content or content not in str(raised.value)
 
 
 def test_a_key_file_that_is_a_link_is_refused(tmp_path: Path) -> None:

@@ -289,14 +289,14 @@ def test_an_omitted_field_is_open(
 
 
 def test_the_action_hash_depends_on_tenant_command_and_resource() -> None:
-    deed = envelope.action_hash(BOUND)
+    action = envelope.action_hash(BOUND)
     changes: list[dict[str, Any]] = [
         *({"args": None}, {"app": "app_9"}, {"ttl": 1}, {"agentDid": "x"}, {"context": {}})
     ]
     for change in changes:
-        assert envelope.action_hash(BOUND | change) == deed
-    assert envelope.action_hash(BOUND | {"command": "/a"}) != deed
-    assert envelope.action_hash(BOUND | {"tenant": "b"}) != deed
+        assert envelope.action_hash(BOUND | change) == action
+    assert envelope.action_hash(BOUND | {"command": "/a"}) != action
+    assert envelope.action_hash(BOUND | {"tenant": "b"}) != action
 
 
 def test_a_view_omits_missing_members() -> None:

@@ -29,10 +29,10 @@ async def chain(site: Site, signer: AsyncSigner, links: int) -> tuple[list[str],
         made = await signer.ask(GenerateKey())
         assert isinstance(made, GenerateKeyAnswer)
         agents.append(made.key)
-    for place, (giver, taker) in enumerate(itertools.pairwise([issuer, *agents])):
+    for place, (delegator, taker) in enumerate(itertools.pairwise([issuer, *agents])):
         before = [hashlib.sha256(tokens[-1].encode()).hexdigest()] if tokens else None
         payload = Delegation(
-            iss=giver,
+            iss=delegator,
             aud=taker,
             sub=issuer,
             cmd=WRITE,
@@ -43,7 +43,7 @@ async def chain(site: Site, signer: AsyncSigner, links: int) -> tuple[list[str],
             meta={"resource_constraint": {"provider": "filesystem", "path": "notes"}},
             prf=before,
         )
-        answer = await signer.ask(Delegate(key=giver, payload=payload))
+        answer = await signer.ask(Delegate(key=delegator, payload=payload))
         assert isinstance(answer, Signed)
         tokens.append(answer.jwt)
     return agents, tokens

@@ -60,7 +60,7 @@ async def test_a_question_is_shown_in_full(site: Site) -> None:
     view = await state(site, ident)
     page = await (await site.person()).see(f"/approvals/{ident}")
     assert content in "".join(page.words)
-    for told in (
+    for expected in (
         view["agent"],
         view["app"]["id"],
         "robot",
@@ -79,7 +79,7 @@ async def test_a_question_is_shown_in_full(site: Site) -> None:
         view["fingerprint"],
         view["receiptId"],
     ):
-        assert told in page.text
+        assert expected in page.text
     assert view["bound"]["content"]["sha256"] in page.text
 
 

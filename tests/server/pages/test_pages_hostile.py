@@ -155,8 +155,8 @@ async def test_confusable_letters_are_spelled_out(site: Site) -> None:
 async def test_a_text_is_distinguished_from_a_number(site: Site) -> None:
     ident = await site.ask(context={"a": "5", "b": 5, "c": True, "d": "", "e": [1, "1"]})
     page = await (await site.person()).see(f"/approvals/{ident}")
-    told = 'a text 5 b number 5 c true or false true d text empty text e list [1, "1"]'
-    assert told in page.text
+    expected = 'a text 5 b number 5 c true or false true d text empty text e list [1, "1"]'
+    assert expected in page.text
 
 
 @pytest.mark.parametrize("path", ["/approvals/login", "/approvals", "/approvals/x", "/approvals/"])

@@ -113,8 +113,8 @@ async def test_only_operators_make_links(site: Site) -> None:
     )
     assert await use_link(site, url) == 303
     assert (await site.agent.post("/v1/login-links")).status_code == 403
-    nobody = {"authorization": ""}
-    assert (await site.agent.post("/v1/login-links", headers=nobody)).status_code == 401
+    no_key = {"authorization": ""}
+    assert (await site.agent.post("/v1/login-links", headers=no_key)).status_code == 401
 
 
 @pytest.mark.parametrize("form", ["key", "token", "link"])
@@ -190,9 +190,9 @@ async def test_signing_in_changes_the_cookie(site: Site) -> None:
     before = person.client.cookies[COOKIE]
     await person.sign_in(site.operator.reveal())
     assert person.client.cookies[COOKIE] != before
-    thief = site.visitor()
-    thief.client.cookies.set(COOKIE, before, path="/approvals")
-    assert (await thief.client.get("/approvals")).status_code == 303
+    attacker = site.visitor()
+    attacker.client.cookies.set(COOKIE, before, path="/approvals")
+    assert (await attacker.client.get("/approvals")).status_code == 303
 
 
 async def test_a_session_ends_after_eight_hours(site: Site) -> None:

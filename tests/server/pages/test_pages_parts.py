@@ -142,8 +142,8 @@ def test_failures_are_forgotten_after_a_minute_and_by_number() -> None:
     assert len(attempts._failed) == MOST_CALLERS
 
 
-def _luminance(colour: str) -> float:
-    channels = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+def _luminance(color: str) -> float:
+    channels = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -151,7 +151,7 @@ def _luminance(colour: str) -> float:
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_has_enough_contrast_with_its_background(scheme: int) -> None:
     blocks = re.findall(r":root \{(.*?)\n\s*\}", render.STYLE.decode(), re.DOTALL)
-    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", blocks[scheme]))
+    colors = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", blocks[scheme]))
     pairs = [
         (text, behind, 4.5)
         for text in ("ink", "quiet", "link")
@@ -163,7 +163,7 @@ def test_text_has_enough_contrast_with_its_background(scheme: int) -> None:
     pairs += [("primary-ink", "primary", 4.5), ("primary-ink", "primary-hover", 4.5)]
     pairs += [("strong-line", "panel", 3), ("focus", "page", 3), ("quiet", "yes-bg", 4.5)]
     pairs += [("white", "yes-solid", 4.5), ("quiet", "no-bg", 4.5), ("quiet", "used-bg", 4.5)]
-    colours["white"] = "#ffffff"
+    colors["white"] = "#ffffff"
     for text, behind, least in pairs:
-        light, dark = sorted((_luminance(colours[text]), _luminance(colours[behind])), reverse=True)
+        light, dark = sorted((_luminance(colors[text]), _luminance(colors[behind])), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= least, (text, behind)

@@ -178,7 +178,7 @@ def _a_siblings(parent: ChainHolder, did: Did) -> httpx.Response:
     return child.read("notes/f", chain=sibling.chain)
 
 
-def _a_siblings_link_beneath_its_own(parent: ChainHolder, did: Did) -> httpx.Response:
+def _a_siblings_link_under_its_own(parent: ChainHolder, did: Did) -> httpx.Response:
     sibling, child = parent.delegate(did(), READ, "notes"), parent.delegate(did(), READ, "notes/a")
     return child.read("notes/f", chain=[*child.chain, sibling.chain[1]])
 
@@ -266,7 +266,7 @@ ATTACKS: dict[
     "links swapped": (_swapped, (401, "chain_invalid", 1)),
     "its link on a wider root": (_on_a_wider_root, (401, "chain_invalid", 1)),
     "a sibling's chain": (_a_siblings, (401, "chain_invalid", 2)),
-    "a sibling's link below its own": (_a_siblings_link_beneath_its_own, (401, "chain_invalid", 2)),
+    "a sibling's link below its own": (_a_siblings_link_under_its_own, (401, "chain_invalid", 2)),
     "the parent's chain": (_the_parents, (401, "chain_invalid", 1)),
     "no chain at all": (_no_chain, (401, "chain_invalid", None)),
     "a link to nothing": (_linked_elsewhere, (401, "chain_invalid", 1)),
@@ -353,19 +353,19 @@ def test_policy_sees_the_swarm(world: World, did: Did) -> None:
 
 
 def test_policy_sees_every_ancestor(world: World, did: Did) -> None:
-    stranger = world.dids["stranger"]
-    world.dids = {**world.dids, stranger: stranger}
+    unrelated = world.dids["stranger"]
+    world.dids = {**world.dids, unrelated: unrelated}
     clean = root(world, did(), path=None).delegate(did(), READ, None)
     assert result_of(clean.read("clean/f")) == ALLOWED
     assert result_of(clean.read("pinned/f")) == (403, "policy_denied", None)
     through = (
-        root(world, did(), path=None).delegate(stranger, READ, None).delegate(did(), READ, None)
+        root(world, did(), path=None).delegate(unrelated, READ, None).delegate(did(), READ, None)
     )
     assert result_of(through.read("clean/f")) == (403, "policy_denied", None)
-    before = {"lineage": {"root": stranger, "invokedBy": [stranger], "depth": 1}}
+    before = {"lineage": {"root": unrelated, "invokedBy": [unrelated], "depth": 1}}
     again = root(world, did(), path=None, meta=before)
     assert result_of(again.read("clean/f")) == (403, "policy_denied", None)
-    pinned = root(world, stranger, path=None)
+    pinned = root(world, unrelated, path=None)
     for agent in (pinned, pinned.delegate(did(), READ, None), again.delegate(did(), READ, None)):
         assert result_of(agent.read("pinned/f")) == ALLOWED
 

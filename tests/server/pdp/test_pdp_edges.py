@@ -253,7 +253,7 @@ def refused(world: World, method: str, command: str, token: str, body: Body) -> 
     return world.run(serve())
 
 
-def strangers(world: World, command: str) -> str:
+def untrusted_token(world: World, command: str) -> str:
     root = world.grant(command, FILE, by="stranger")
     return world.invoke(command, FILE, {}, [root.jwt], root="stranger")
 
@@ -261,7 +261,7 @@ def strangers(world: World, command: str) -> str:
 def test_no_body_is_read_for_an_invalid_token(world: World) -> None:
     body = Body(json.dumps({"path": "f", "content": "x" * 1_000_000}).encode())
     for token, reason in (
-        (strangers(world, WRITE), "untrusted_issuer"),
+        (untrusted_token(world, WRITE), "untrusted_issuer"),
         (world.token(WRITE, FILE, ttl=-1, nbf=0), "expired"),
         (world.token(WRITE, FILE)[:-8] + "A" * 8, "malformed_ucan"),
     ):

@@ -255,9 +255,9 @@ def test_links_of_an_invalid_chain_are_not_recorded(world: World, did: Did) -> N
 def test_a_sender_with_another_agents_chain_is_recorded_as_itself(world: World, did: Did) -> None:
     """In the family whose chain it has; the chain's holder did nothing."""
     first, child = agent_chain(world, did, 2)
-    thief = ChainHolder(world, did(), child.links)
-    (row,) = world.receipts(thief.read("notes/f"))
-    assert (row.reason, row.agent, row.root) == ("chain_invalid", thief.did, first.did)
+    other_holder = ChainHolder(world, did(), child.links)
+    (row,) = world.receipts(other_holder.read("notes/f"))
+    assert (row.reason, row.agent, row.root) == ("chain_invalid", other_holder.did, first.did)
     assert (row.parent, row.cid) == (None, None)
     assert links(world, first) == {}
 

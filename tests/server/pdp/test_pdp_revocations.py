@@ -44,8 +44,8 @@ def family(world: World, did: Callable[[], str], depth: int) -> tuple[list[Any],
     """A chain of `depth` delegations, and who holds each of them."""
     holders = [did() for _ in range(depth)]
     links = [world.grant(READ, file("f"), to=holders[0], meta={"app_id": APP})]
-    for giver, taker in itertools.pairwise(holders):
-        links.append(world.grant(READ, file("f"), by=giver, to=taker, prf=[links[-1].cid]))
+    for delegator, taker in itertools.pairwise(holders):
+        links.append(world.grant(READ, file("f"), by=delegator, to=taker, prf=[links[-1].cid]))
     return links, holders
 
 

@@ -207,9 +207,9 @@ async def test_closing_finishes_what_was_begun(tmp_path: Path) -> None:
 
 async def test_a_database_error_does_not_contain_parameters(database: Database) -> None:
     await database.write(add("secret"))
-    with pytest.raises(StorageUnavailable) as told:
+    with pytest.raises(StorageUnavailable) as raised:
         await database.write(add("secret"))
-    assert "secret" not in f"{told.value} {told.value.__cause__}"
+    assert "secret" not in f"{raised.value} {raised.value.__cause__}"
     with pytest.raises(StorageUnavailable):
         await database.read(lambda c: c.exec_driver_sql("SELECT * FROM nowhere"))
 

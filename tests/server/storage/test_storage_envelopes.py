@@ -219,8 +219,8 @@ async def test_additional_roles_are_shown_with_their_reason(
 async def test_a_vote_that_does_not_count_stores_nothing(store: Store) -> None:
     store.outbox.wanted = True
     await ask(store, draft())
-    nobody = Ballot("app_2", ("intern",), approve=True, version=draft().version)
-    refused = await store.envelopes.vote("default", "env_1", nobody, voted, show)
+    without_role = Ballot("app_2", ("intern",), approve=True, version=draft().version)
+    refused = await store.envelopes.vote("default", "env_1", without_role, voted, show)
     assert isinstance(refused, VoteError)
     found = await store.envelopes.find("default", "env_1")
     assert found is not None

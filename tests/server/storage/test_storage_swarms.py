@@ -78,12 +78,12 @@ async def revoke(store: Store, ident: str, kind: Kind) -> Record:
 
 
 async def test_a_swarm_has_all_records_that_name_its_root(store: Store) -> None:
-    decision, handed = row(kind="decision", cid=sha("root")), link(ROOT, CHILD)
+    decision, delegated = row(kind="decision", cid=sha("root")), link(ROOT, CHILD)
     called, refused = row(agent=CHILD), row(agent=CHILD, decision="deny")
-    await keep(store, decision, handed, row(agent=OTHER, root=OTHER), called, refused)
+    await keep(store, decision, delegated, row(agent=OTHER, root=OTHER), called, refused)
     await keep(store, row(root=None, agent=None), link(OTHER, CHILD, OTHER))
     found = (await store.swarms.records("default", ROOT, 100)).found
-    assert found == (decision, handed, called, refused)
+    assert found == (decision, delegated, called, refused)
     assert (await store.swarms.records("default", "did:key:nobody", 100)).found == ()
     assert (await store.swarms.records("other", ROOT, 100)).found == ()
 
@@ -97,9 +97,9 @@ async def test_a_large_swarm_has_its_links_and_latest_records(store: Store) -> N
 
 
 async def test_a_swarm_has_its_revocations(store: Store) -> None:
-    handed = link(ROOT, CHILD)
-    await keep(store, row(), handed)
-    first = await revoke(store, str(handed.cid), "cid")
+    delegated = link(ROOT, CHILD)
+    await keep(store, row(), delegated)
+    first = await revoke(store, str(delegated.cid), "cid")
     elsewhere = await revoke(store, sha("other"), "cid")
     agent = await revoke(store, CHILD, "agent")
     found = (await store.swarms.records("default", ROOT, 100)).found
@@ -120,11 +120,11 @@ async def test_roots_that_delegated_are_listed_latest_first(store: Store) -> Non
 
 async def test_a_swarm_is_found_by_agent_record_delegation_and_label(store: Store) -> None:
     decision = row(kind="decision", cid=sha("granted"))
-    handed, called = link(ROOT, CHILD, swarm="night-shift"), row(agent=CHILD)
-    await keep(store, decision, handed, called, row(agent=OTHER, root=OTHER))
+    delegated, called = link(ROOT, CHILD, swarm="night-shift"), row(agent=CHILD)
+    await keep(store, decision, delegated, called, row(agent=OTHER, root=OTHER))
     for ident in (
-        *(ROOT, CHILD, decision.id, handed.id, called.id),
-        *(sha("granted"), str(handed.cid), "night-shift"),
+        *(ROOT, CHILD, decision.id, delegated.id, called.id),
+        *(sha("granted"), str(delegated.cid), "night-shift"),
     ):
         assert await store.swarms.roots_of("default", ident) == (ROOT,), ident
         assert await store.swarms.roots_of("other", ident) == ()
@@ -150,19 +150,19 @@ async def test_a_label_of_several_swarms_finds_the_latest_first(store: Store) ->
 async def test_text_of_an_agent_in_a_link_names_no_swarm(store: Store) -> None:
     """A statement that looks like a record's own member is not one."""
     bait = {"swarm": "bait", "agent": "did:key:bait"}
-    handed = link(ROOT, CHILD, pol=[["==", ".args", bait]])
-    await keep(store, replace(handed, resource={"provider": "p", **bait}))
+    delegated = link(ROOT, CHILD, pol=[["==", ".args", bait]])
+    await keep(store, replace(delegated, resource={"provider": "p", **bait}))
     assert await store.swarms.roots_of("default", "bait") == ()
     assert await store.swarms.roots_of("default", "did:key:bait") == ()
 
 
 async def test_a_used_link_is_known_to_the_revocation_log(store: Store) -> None:
     """By its cid and by who was given it; and it is the app's whose grant it began with."""
-    handed = link(ROOT, CHILD)
-    feed, cid = store.feed, str(handed.cid)
+    delegated = link(ROOT, CHILD)
+    feed, cid = store.feed, str(delegated.cid)
     assert not await feed.known("default", cid)
     assert not await feed.known("default", CHILD)
-    await keep(store, handed)
+    await keep(store, delegated)
     assert await feed.known("default", cid)
     assert await feed.known("default", CHILD)
     assert await feed.belongs("default", "app_1", cid)
