@@ -29,7 +29,7 @@ def same(one: object, other: object) -> bool:
         case (bool(), _) | (_, bool()):
             return one is other
         case dict(), dict():
-            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+            return one.keys() == other.keys() and all(map(same, one.values(), map(other.get, one)))
         case ((list() | tuple()), (list() | tuple())):
             return len(one) == len(other) and all(map(same, one, other))
     return one == other

@@ -7,6 +7,7 @@ expose that buffer (h11's `trailing_data`); this is the only module that reads i
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _h11(response: httpx.Response) -> Any:
     for _ in range(_LONGEST_WAY):
         if hasattr(found, "trailing_data") and hasattr(found, "send_failed"):
             return found
-        name = next((name for name in _INWARD if hasattr(found, name)), None)
+        name = next(filter(partial(hasattr, found), _INWARD), None)
         if name is None:
             return None
         found = getattr(found, name)

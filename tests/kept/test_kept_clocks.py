@@ -155,7 +155,7 @@ async def test_a_stored_answer_is_repeated_for_a_day_by_any_clock(
     await store.migrate()
     stored = StoredAnswer(*("default", "app_1", "key", "0" * 64, "evt_1", "agent"), {}, NOW + ahead)
     await store.write(lambda connection: idempotency.add(connection, stored))
-    found = await store.answered("app_1", "key")
+    found = (await store.prior("app_1", "key", ()))[0]
     assert (found is not None) == (abs(ahead) < 24 * HOUR)
     await store.close()
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
+from unicodedata import is_normalized
 
 from nomos._core.http_rules.shown import shown
 from nomos._limits import FIRST_WITH_EXPONENT, MAX_INTEGER, MAX_REQUEST_NESTING
@@ -79,7 +79,7 @@ def _check(value: object, path: tuple[str, ...], nesting: int) -> None:
     match value:
         case dict():
             for name, item in value.items():
-                if not _encodes(name) or not unicodedata.is_normalized("NFC", name):
+                if not name.isascii() and not (_encodes(name) and is_normalized("NFC", name)):
                     raise JsonFault("has a member name that is not in NFC", path, name=name)
                 _check(item, (*path, name), nesting)
         case list():
@@ -93,7 +93,7 @@ def _check(value: object, path: tuple[str, ...], nesting: int) -> None:
 
 def _problem(value: object) -> str | None:
     match value:
-        case str() if not _encodes(value):
+        case str() if not (value.isascii() or _encodes(value)):
             return "holds half of a surrogate pair"
         case int() if abs(value) > MAX_INTEGER:
             return "is an integer beyond 2^53-1; send it as a string"

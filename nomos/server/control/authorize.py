@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -65,10 +65,10 @@ async def authorize(
             at = int(context.clock() * 1000)
             who, repeated = (question, caller, agent, origin), (request_id, key, digest)
             case = Evaluation(*who, *repeated, at, new_receipt_id(at), context.bundle)
-            stored = None if key is None else await context.store.answered(caller.app, key)
+            stored, revoked = await context.store.prior(caller.app, key, _ids(case))
             if stored is not None:
                 return await _repeat(context, case, stored)
-            return await _answer(context, case)
+            return await _answer(context, case, revoked)
     except (SignerError, StorageUnavailable, ConfigurationError) as failure:
         log.exception("request %s: nothing was decided", request_id)
         raise unavailable("the server cannot decide at the moment; ask again") from failure
@@ -106,9 +106,9 @@ async def _services(
     return await context.store.services.dids(caller.tenant)
 
 
-async def _answer(context: Context, case: Evaluation) -> Reply:
+async def _answer(context: Context, case: Evaluation, revoked: Collection[str]) -> Reply:
     """Decide, sign, record, then reply."""
-    policy_decision = await _decide(context, case)
+    policy_decision = _decide(context, case, revoked)
     if policy_decision.decision == "requires_step_up":
         answered = await step_up(context, case, policy_decision)
     else:
@@ -118,17 +118,21 @@ async def _answer(context: Context, case: Evaluation) -> Reply:
     return answered
 
 
-async def _decide(context: Context, case: Evaluation) -> PolicyDecision:
+def _ids(case: Evaluation) -> dict[str, str]:
+    """Return what must not be revoked besides the chain, with the words for each in a message."""
+    ids = {case.agent: "the agent's key", case.caller.app: "this app"}
+    if case.question.cosigner is not None:
+        ids[case.question.cosigner] = "this approval"
+    return ids
+
+
+def _decide(context: Context, case: Evaluation, revoked: Collection[str]) -> PolicyDecision:
     app, question, fault = case.caller.app, case.question, case.origin.fault
     if fault is not None:
         return PolicyDecision("deny", fault.reason, message=fault.message)
     rate = context.rates.count(app, case.now)
-    named = {case.agent: "the agent's key", app: "this app"}
-    if question.cosigner is not None:
-        named[question.cosigner] = "this approval"
-    revoked = await context.store.revoked(list(named))
     if revoked:
-        what = " and ".join(name for ident, name in named.items() if ident in revoked)
+        what = " and ".join(name for ident, name in _ids(case).items() if ident in revoked)
         return PolicyDecision("deny", "revoked", message=f"{what} was revoked")
     return decision.evaluate(
         case.bundle, question, case.origin, app=app, agent=case.agent, now=case.now, rate=rate

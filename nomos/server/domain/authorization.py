@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from nomos.audit.record import Record
@@ -51,12 +52,12 @@ class Evaluation:
     receipt: str
     bundle: Bundle
 
-    @property
+    @cached_property
     def now(self) -> int:
         """The time in seconds."""
         return self.at // 1000
 
-    @property
+    @cached_property
     def expires(self) -> int:
         """When a grant made now expires: as requested, but no later than its chain."""
         held, wanted = self.origin.held, self.now + self.question.ttl

@@ -61,12 +61,11 @@ PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 )
 
 
-def redact(value: Any, known: Sequence[str] = ()) -> Any:
-    """Return a JSON value without secrets; `known` are strings to remove whatever their form."""
-    return _redact(value, tuple(secret for secret in known if secret), 0)
+def redact(value: Any, known: Sequence[str] = (), *, depth: int = 0) -> Any:
+    """Return a JSON value without secrets; `known` are strings to remove whatever their form.
 
-
-def _redact(value: Any, known: tuple[str, ...], depth: int) -> Any:
+    `depth` is how deep the value is within another one.
+    """
     if isinstance(value, str):
         return redact_text(value, known)
     if not isinstance(value, dict | list):
@@ -74,13 +73,15 @@ def _redact(value: Any, known: tuple[str, ...], depth: int) -> Any:
     if depth >= MAX_DEPTH:
         return "[REDACTED:depth]"
     if isinstance(value, list):
-        return [_redact(item, known, depth + 1) for item in value]
-    return {redact_text(key, known): _redact(item, known, depth + 1) for key, item in value.items()}
+        return [redact(item, known, depth=depth + 1) for item in value]
+    return {
+        redact_text(key, known): redact(item, known, depth=depth + 1) for key, item in value.items()
+    }
 
 
-def redact_text(text: str, known: tuple[str, ...] = ()) -> str:
+def redact_text(text: str, known: Sequence[str] = ()) -> str:
     """Return one string without secrets."""
-    for secret in known:
+    for secret in filter(None, known):
         text = text.replace(secret, "[REDACTED:credential]")
     for kind, pattern in PATTERNS:
         text = pattern.sub(f"[REDACTED:{kind}]", text)

@@ -172,12 +172,17 @@ class Store:
             lambda connection: idempotency.add_recorded(connection, receipt, stored, now)
         )
 
-    async def answered(self, app: str, key: str) -> StoredAnswer | None:
-        """Return the answer to this idempotency key."""
-        now = self._now()
-        return await self._database.read(
-            lambda connection: idempotency.find(connection, app, key, now)
-        )
+    async def prior(
+        self, app: str, key: str | None, ids: Collection[str]
+    ) -> tuple[StoredAnswer | None, frozenset[str]]:
+        """Return the answer to this idempotency key, and those of these ids that are revoked."""
+        now = 0 if key is None else self._now()
+
+        def find(connection: Connection) -> tuple[StoredAnswer | None, frozenset[str]]:
+            stored = None if key is None else idempotency.find(connection, app, key, now)
+            return stored, revocations.revoked_of(connection, ids)
+
+        return await self._database.read(find)
 
     async def row(self, tenant: str, ident: str) -> Row | None:
         """Return one record of the tenant, with its row of the log."""

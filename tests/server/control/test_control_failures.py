@@ -124,7 +124,7 @@ async def test_a_full_database_is_unavailable_and_keeps_nothing(plane: Plane, ag
     )
     key = {"idempotency-key": "k"}
     unavailable(await plane.ask(key, agentDid=agent))
-    assert await plane.system.store.answered(plane.app, "k") is None
+    assert (await plane.system.store.prior(plane.app, "k", ()))[0] is None
     await database.write(lambda connection: connection.exec_driver_sql("DROP TRIGGER full"))
     assert (await plane.ask(key, agentDid=agent)).json()["decision"] == "allow"
 

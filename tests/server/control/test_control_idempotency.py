@@ -46,7 +46,7 @@ async def test_an_invocation_is_signed_again_and_is_the_same_token(plane: Plane)
     plane.clock.now += 10
     second = (await plane.ask(KEY, args={"state": "open"})).json()
     assert first["ucan"] == second["ucan"]
-    kept = await plane.system.store.answered(plane.app, "call-1")
+    kept = (await plane.system.store.prior(plane.app, "call-1", ()))[0]
     assert kept is not None
     assert "ucan" not in kept.answer
 

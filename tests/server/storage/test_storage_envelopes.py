@@ -161,7 +161,7 @@ async def test_a_key_answered_meanwhile_opens_no_question(store: Store) -> None:
 
 async def test_an_answer_is_kept_with_the_question(store: Store) -> None:
     await ask(store, draft(), "key")
-    assert await store.answered("app_1", "key") == answer_record("evt_env_1", "key").stored
+    assert (await store.prior("app_1", "key", ()))[0] == answer_record("evt_env_1", "key").stored
 
 
 async def test_webhooks_are_queued_for_new_and_decided_questions(

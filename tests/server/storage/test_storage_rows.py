@@ -179,8 +179,8 @@ async def test_an_answer_is_kept_with_its_receipt(store: Store) -> None:
     row = receipt()
     stored = answer("k", row, answer={"a": [1, {"b": None}]}, cid="3" * 64, expires_at=NOW + 1)
     assert await store.record_answer(row, stored) is None
-    assert await store.answered("app_1", "k") == stored
-    assert await store.answered("app_2", "k") is None
+    assert (await store.prior("app_1", "k", ()))[0] == stored
+    assert (await store.prior("app_2", "k", ()))[0] is None
     assert await store_access.receipt(store, "default", row.id) == row
 
 
@@ -196,12 +196,12 @@ async def test_an_answer_expires_after_a_day(store: Store, clock: Clock) -> None
     first, second = receipt(), receipt()
     await store.record_answer(first, answer("k", first))
     clock.now += idempotency.KEPT_SECONDS - 1
-    assert await store.answered("app_1", "k") is not None
+    assert (await store.prior("app_1", "k", ()))[0] is not None
     clock.now += 1
-    assert await store.answered("app_1", "k") is None
+    assert (await store.prior("app_1", "k", ()))[0] is None
     later = answer("k", second, created_at=int(clock.now))
     assert await store.record_answer(second, later) is None
-    assert await store.answered("app_1", "k") == later
+    assert (await store.prior("app_1", "k", ()))[0] == later
 
 
 async def test_old_answers_are_deleted_a_few_at_a_time(store: Store, clock: Clock) -> None:

@@ -107,7 +107,7 @@ async def test_a_jump_deletes_nothing_and_the_hours_after_it_do(store: Store, cl
     await writes(store, clock)
     assert await oldest(store) == first
     clock.jump(-DAYS)
-    assert await store.answered("app_1", f"{began} 0") is not None
+    assert (await store.prior("app_1", f"{began} 0", ()))[0] is not None
     assert len(await store.service_grants.live("default")) == 2 * PRUNE_EVERY
     await writes(store, clock)
     assert await oldest(store) == first
