@@ -33,3 +33,8 @@ def same(one: object, other: object) -> bool:
         case ((list() | tuple()), (list() | tuple())):
             return len(one) == len(other) and all(map(same, one, other))
     return one == other
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Return the value if it is an object, an empty one otherwise."""
+    return value if isinstance(value, dict) else {}

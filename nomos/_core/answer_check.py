@@ -22,11 +22,11 @@ from typing import Any, Final
 
 from nomos._core.replies import Allowed
 from nomos._core.requests import AuthorizeCall
-from nomos._core.scope import mapping, payloads, within
+from nomos._core.scope import payloads, within
 from nomos._core.signing import BACKDATED
 from nomos._core.tokens import decode_unverified
 from nomos._identifiers import cid_of, is_did
-from nomos._json import same
+from nomos._json import mapping, same
 from nomos._pol.values import text
 from nomos.errors import InvalidRequest
 from nomos.resources import KNOWN, canonical_resource
@@ -111,7 +111,7 @@ def _args(its: _Compared) -> bool:
         return asked is not given
     if asked.keys() != given.keys() or not all(_is_arg(asked[name], given[name]) for name in asked):
         return True
-    each = [["==", _selector(name), value] for name, value in given.items()]
+    each = [["==", selector(name), value] for name, value in given.items()]
     return not (its.signed([["==", ".args", given]]) or its.signed(each))
 
 
@@ -196,7 +196,7 @@ def _path(form: str) -> str:
     return "" if form == "." else form
 
 
-def _selector(name: str) -> str:
+def selector(name: str) -> str:
     """Return the selector of an argument."""
     return f".args.{name}" if _WORD.fullmatch(name) else f".args[{json.dumps(name)}]"
 

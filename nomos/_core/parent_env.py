@@ -17,8 +17,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from nomos._core.scope import mapping, payloads
+from nomos._core.scope import payloads
 from nomos._identifiers import JWT
+from nomos._json import mapping
 from nomos._limits import MAX_LINKS, MAX_TOKEN
 from nomos._sealed import make
 from nomos.errors import ChainError, ChainTooDeep, ConfigurationError, MalformedChain

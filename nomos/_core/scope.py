@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nomos._core.tokens import decode_unverified
-from nomos._json import same
+from nomos._json import mapping, same
 from nomos.errors import InvalidResponse, MalformedChain
 from nomos.models import Capability
 
@@ -77,11 +77,6 @@ def payloads(chain: Sequence[str]) -> list[dict[str, Any]]:
 def chain_audience(chain: Sequence[str]) -> str:
     """Return the key that a chain is delegated to: the audience of its last link."""
     return str(payloads(chain)[-1].get("aud"))
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """Return the value if it is an object, an empty one otherwise."""
-    return value if isinstance(value, dict) else {}
 
 
 def _leaves(statement: object, command: str) -> bool:

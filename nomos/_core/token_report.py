@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from nomos._core.unverified import UnverifiedToken, mapping
+from nomos._core.unverified import UnverifiedToken
+from nomos._json import mapping
 from nomos._times import in_table
 from nomos.constraints import from_pol
 from nomos.errors import Denied, SignerError

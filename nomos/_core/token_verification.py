@@ -23,7 +23,7 @@ from nomos._core.denials import denied, denied_from
 from nomos._core.effects import Effect, Flow
 from nomos._core.read_commands import is_signed_read
 from nomos._core.remedies import API_KEY, UNAVAILABLE
-from nomos._core.unverified import mapping, read
+from nomos._core.unverified import read
 from nomos._core.verification import (
     LOOKUP_FAILED,
     Rejection,
@@ -31,6 +31,7 @@ from nomos._core.verification import (
     Stale,
     VerifiedClaims,
 )
+from nomos._json import mapping
 from nomos._limits import MAX_LINKS, MAX_TOKEN
 from nomos._protocol import Call, Verify
 from nomos._protocol import Verified as Proven

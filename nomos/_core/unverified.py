@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from nomos._core.tokens import decode_unverified
 from nomos._identifiers import cid_of
+from nomos._json import mapping
 from nomos._limits import MAX_NESTING
 from nomos.errors import InvalidResponse
 
@@ -160,11 +161,6 @@ def revocation_ids(payloads: Iterable[Payload], cids: Iterable[str], root: Paylo
     named = [meta.get("app_id"), approved.get("id"), lineage.get("root"), *parties]
     more = strings(lineage.get("invokedBy")) | strings(lineage.get("apps"))
     return {*cids, *strings(named), *more}
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """Return the value if it is an object, an empty one otherwise."""
-    return value if isinstance(value, dict) else {}
 
 
 def strings(values: object) -> set[str]:

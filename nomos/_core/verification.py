@@ -26,8 +26,8 @@ from nomos._core.unverified import (
     Payload,
     UnverifiedChain,
     UnverifiedToken,
-    mapping,
 )
+from nomos._json import mapping
 from nomos._protocol import Refused, Verify
 from nomos._protocol import Verified as Proven
 from nomos.errors import SignerError

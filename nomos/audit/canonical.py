@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import json
 import math
+from operator import methodcaller
 from typing import Any, Final
 
 from nomos._limits import FIRST_WITH_EXPONENT, MAX_INTEGER
 
 MAX_DEPTH: Final = 64
+
+_code_units: Final = methodcaller("encode", "utf-16-be", "surrogatepass")
+"""The order of a text: UTF-16 (RFC 8785, section 3.2.3), unlike Python's beyond U+FFFF."""
 
 _plain: Final = json.JSONEncoder(ensure_ascii=False).encode
 """Writes text, and the names of true, false and null."""
@@ -46,15 +50,11 @@ def _write(value: Any, depth: int) -> str:
 
 
 def _members(value: dict[Any, Any], depth: int) -> list[str]:
-    names = sorted(value, key=_code_units)
+    try:
+        names = sorted(value, key=_code_units)
+    except AttributeError:
+        raise ValueError("a member's name is not a string") from None
     return [f"{_plain(name)}:{_write(value[name], depth + 1)}" for name in names]
-
-
-def _code_units(name: object) -> bytes:
-    """Return the order of a name: UTF-16 (RFC 8785, 3.2.3), unlike Python's beyond U+FFFF."""
-    if not isinstance(name, str):
-        raise ValueError("a member's name is not a string")  # noqa: TRY004
-    return name.encode("utf-16-be", "surrogatepass")
 
 
 def _integer(value: int) -> str:

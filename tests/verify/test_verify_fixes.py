@@ -12,7 +12,8 @@ from nomos import Denied, StepUpRequired
 from nomos._core.approval_rule import check_approval
 from nomos._core.remedies import BY_FIELD, BY_PART, FIXES, UNAVAILABLE, is_orphan, part_at, remedy
 from nomos._core.token_report import CHECKS
-from nomos._core.unverified import MAX_IDS, mapping, revocation_ids, strings
+from nomos._core.unverified import MAX_IDS, revocation_ids, strings
+from nomos._json import mapping
 from nomos.models import DenyReason, VerificationCode
 
 REASONS = {code for part in get_args(DenyReason) for code in get_args(part)}

@@ -16,8 +16,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from nomos._core.remedies import MISSING, is_orphan
-from nomos._core.scope import mapping
 from nomos._core.token_report import dated
+from nomos._json import mapping
 from nomos._times import in_table, iso_seconds
 from nomos.cli.swarm.view import names
 from nomos.cli.token.inspect import ChainReport, Hop, ReceiptReport, TokenFinding

@@ -20,13 +20,13 @@ from typing import Any
 from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.models import DenyReason
 from nomos.policy.decision import PolicyDecision
-from nomos.server.control import delegation_lookup, messages, request, requested_policy
+from nomos.server.control import delegation_lookup, messages, request
 from nomos.server.control.body import sorted_json
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, unavailable
 from nomos.server.control.invocation_auth import AgentPrincipal
 from nomos.server.control.messages import AuthorizeRequest
-from nomos.server.control.signing import app_key, complete, delegate
+from nomos.server.control.signing import app_key, checked_policy, complete, delegate
 from nomos.server.control.stepup import step_up
 from nomos.server.domain import decision, token_claims
 from nomos.server.domain.accounts import ApiKey
@@ -57,7 +57,7 @@ async def authorize(
             holder=caller.agent if isinstance(caller, AgentPrincipal) else None,
             size=len(identity),
         )
-        question = replace(question, pol=await requested_policy.checked(context, message.pol))
+        question = replace(question, pol=await checked_policy(context, message.pol))
         agent = question.agent or await context.keys.did(app_key(caller.app))
         await _check_agent(context, caller, agent)
         origin = await delegation_lookup.origin(context, caller, message, question, agent)

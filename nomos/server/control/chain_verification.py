@@ -25,13 +25,13 @@ from nomos._core.verification import (
 )
 from nomos._identifiers import JWT
 from nomos._io.runtime import run_verification
+from nomos._json import mapping
 from nomos._protocol import RequestedCapability, Verify
 from nomos.errors import SignerError
 from nomos.models import DenyReason, VerificationCode
 from nomos.server.control.context import Context
 from nomos.server.domain import lineage
 from nomos.server.domain.delegation import MAX_LINEAGE, ChainFault, HeldCapability
-from nomos.server.domain.lineage import mapping
 from nomos.server.domain.partial_eval import KnownCall, first_false, known
 from nomos.server.domain.request import CanonicalRequest
 

@@ -22,10 +22,11 @@ from starlette.requests import Request
 from nomos._core import unverified, verification
 from nomos._core.http_rules import bearer
 from nomos._core.http_rules.bearer import BearerFault
+from nomos._core.signing import BACKDATED
 from nomos._core.unverified import UnverifiedToken
 from nomos._core.verification import Rejection, VerifiedClaims
 from nomos._identifiers import JWT
-from nomos._json import same
+from nomos._json import mapping, same
 from nomos._limits import MAX_BODY_WITH_CHAIN, MAX_TOKEN
 from nomos.errors import SignerError
 from nomos.models import DenyReason
@@ -35,8 +36,6 @@ from nomos.server.control.errors import TOKEN_CODES, ControlError, unavailable
 from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.domain.delegation import ChainFault, HeldCapability
-from nomos.server.domain.lineage import mapping
-from nomos.server.domain.token_claims import BACKDATED
 
 LIFE_SECONDS: Final = 60
 """The maximum lifetime of an invocation to the control plane, in seconds."""

@@ -1,14 +1,18 @@
-"""Signing of tokens: the delegation of an allow, and the invocation of an agent without a key."""
+"""Signing of tokens: the delegation of an allow, and the invocation of an agent without a key.
+
+The statements of a question are checked here, too: the signing binary does both.
+"""
 
 from __future__ import annotations
 
 import secrets
-from typing import Final
+from typing import Any, Final
 
-from nomos._protocol import Delegate, Invoke, Refused, Request, Signed
+from nomos._pol.checks import limited
+from nomos._protocol import CheckPolicy, Delegate, Invoke, PolicyChecked, Refused, Request, Signed
 from nomos._times import iso
 from nomos.audit.record import Record
-from nomos.errors import InvalidRequest, SignerError
+from nomos.errors import ConfigurationError, InvalidRequest, SignerError
 from nomos.policy.decision import PolicyDecision
 from nomos.server.control.context import Context
 from nomos.server.control.errors import invalid, unavailable
@@ -18,6 +22,9 @@ from nomos.server.domain.decision import Reply
 from nomos.server.domain.request import CanonicalRequest
 from nomos.server.domain.token_claims import ApprovalStamp
 
+POLICY_FAULTS: Final = frozenset({"malformed_ucan", "vacuous_policy"})
+"""Codes of the binary for statements that no token can have."""
+
 CALLERS_FAULT: Final = frozenset({"invalid_request", "malformed_ucan", "too_large"})
 """Codes of the binary for a payload that no token can hold: a retry does not help."""
 
@@ -25,6 +32,27 @@ CALLERS_FAULT: Final = frozenset({"invalid_request", "malformed_ucan", "too_larg
 def app_key(app: str) -> str:
     """Return the name of the key that signs for those agents of `app` that have no key."""
     return f"app-{app}"
+
+
+async def checked_policy(context: Context, pol: list[Any] | None) -> tuple[Any, ...]:
+    """Return the statements as they are signed; without any, the binary is not asked.
+
+    Each must require that its field is present. Raises InvalidRequest for statements that cannot be
+    signed or are too large, and SignerError if the binary cannot answer.
+    """
+    if not pol:
+        return ()
+    try:
+        statements = limited(pol)
+    except ConfigurationError as wrong:
+        raise _invalid_policy(str(wrong)) from None
+    answer = await context.signer.ask(CheckPolicy(pol=statements))
+    if isinstance(answer, PolicyChecked):
+        return tuple(answer.pol)
+    if isinstance(answer, Refused) and answer.code in POLICY_FAULTS:
+        raise _invalid_policy(answer.message)
+    code = answer.code if isinstance(answer, Refused) else None
+    raise SignerError(f"the signing binary did not check the statements: {code}", code=code)
 
 
 async def delegate(
@@ -95,3 +123,8 @@ async def _sign(context: Context, request: Request) -> Signed:
     if isinstance(answer, Refused) and code in CALLERS_FAULT:
         raise InvalidRequest(f"the question cannot be signed: {answer.message}")
     raise SignerError(f"the signing binary refused to sign: {code}", code=code)
+
+
+def _invalid_policy(sentence: str) -> InvalidRequest:
+    """Return the error; the sentence may contain the caller's text, and is made ASCII."""
+    return InvalidRequest(ascii(sentence)[1:-1], fields=("pol",))

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nomos._core.unverified import UnverifiedLink
+from nomos._json import mapping
 from nomos.audit.canonical import canonical
 from nomos.models import DenyReason
-from nomos.server.domain.lineage import Lineage, mapping, strings
+from nomos.server.domain.lineage import Lineage, strings
 
 MAX_LINEAGE: Final = 64
 """The maximum number of delegations that one delegation may replace."""

@@ -13,11 +13,12 @@ from typing import Any, Final
 from nomos._core import unverified
 from nomos._core.unverified import Payload, UnverifiedLink
 from nomos._core.verification import SIGNED, root_agent
+from nomos._json import mapping
 from nomos._protocol import Verified
 from nomos.audit.record import Record
 from nomos.models import DenyReason
 
-mapping, strings = unverified.mapping, unverified.strings
+strings = unverified.strings
 
 _RECEIPT: Final = re.compile(r"evt_[0-9a-z]{26}")
 _LABEL: Final = re.compile(r"app_[0-9a-z]{26}/[A-Za-z0-9._:-]{1,64}|evt_[0-9a-z]{26}")

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from nomos._core.answer_check import question_id
+from nomos._core.answer_check import question_id, selector
+from nomos._core.signing import BACKDATED
 from nomos._protocol import Delegation, Invocation
 from nomos.audit.record import Record
 from nomos.policy.decision import PolicyDecision
@@ -24,11 +24,6 @@ from nomos.server.domain import closed_grants
 from nomos.server.domain.authorization import Evaluation
 from nomos.server.domain.delegation import merged
 from nomos.server.domain.request import CanonicalRequest
-
-BACKDATED: Final = 60
-"""Seconds by which a token's `nbf` precedes the time of signing."""
-
-_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -139,11 +134,6 @@ def _named(question: CanonicalRequest, *, exact: bool, whole_args: bool) -> list
             ["==", selector(name), question.args[name]] for name in sorted(question.args)
         ]
     return [*bound, ["==", ".args", dict(question.args)]]
-
-
-def selector(name: str) -> str:
-    """Return the selector of the argument `name` in a call."""
-    return f".args.{name}" if _WORD.fullmatch(name) else f".args[{json.dumps(name)}]"
 
 
 def invocation(

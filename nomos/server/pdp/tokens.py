@@ -25,10 +25,10 @@ from nomos._core.verification import (
     VerifiedClaims,
 )
 from nomos._io.runtime import run_verification
+from nomos._json import mapping
 from nomos._protocol import Call, Refused, Verified, Verify
 from nomos.errors import SignerError
 from nomos.models import MAX_PURPOSE
-from nomos.server.domain import lineage
 from nomos.server.domain.lineage import Lineage
 from nomos.server.pdp.approval import TokenApproval, approval
 from nomos.server.pdp.context import PdpContext
@@ -154,13 +154,13 @@ async def _verified(
 def holder_of(context: PdpContext, found: VerifiedClaims, descent: Lineage) -> ChainHolder:
     """Return the holder of a verified token; only the issuer's claims count for authority."""
     meta = found.proven.meta or {}
-    facts = lineage.mapping(meta.get("facts"))
+    facts = mapping(meta.get("facts"))
     purpose = facts.get("purpose")
     return ChainHolder(
         descent=descent,
         tenant=tenant_of(context, found.proven),
         purpose=purpose[:MAX_PURPOSE] if isinstance(purpose, str) else None,
-        facts=lineage.mapping(facts.get("agent")),
+        facts=mapping(facts.get("agent")),
         pinned=signed_args(found.claims.root.get("pol")),
         approval=approval(meta, found.claims.chain, context.pdp_did),
     )

@@ -16,7 +16,7 @@ from nomos._io.signer import AsyncSigner
 from nomos._protocol import Answer, CheckPolicy, HelloAnswer, Refused, Request
 from nomos.constraints import at_most, eq, not_eq, url
 from nomos.errors import SignerError
-from nomos.server.control import requested_policy
+from nomos.server.control import signing
 from nomos.server.control.approval_view import ApprovalReply
 from nomos.server.domain.envelope import action_hash, fingerprint
 
@@ -139,8 +139,8 @@ async def test_unchecked_statements_are_an_error(
 
     context = cast("Context", SimpleNamespace(signer=Silent()))
     with pytest.raises(SignerError, match="did not check the statements"):
-        await requested_policy.checked(context, OPEN)
-    assert await requested_policy.checked(context, None) == ()
+        await signing.checked_policy(context, OPEN)
+    assert await signing.checked_policy(context, None) == ()
 
 
 async def test_an_approval_is_bound_to_the_constraints_and_shows_them(

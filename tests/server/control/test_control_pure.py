@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from nomos._core import answer_check
 from nomos.audit.record import Record
 from nomos.errors import InvalidRequest
 from nomos.models import MAX_ARGS_BYTES, MAX_CONTEXT_BYTES
@@ -124,7 +125,7 @@ def test_a_token_claims_no_more_than_was_decided(*, closed: bool, forkable: bool
     ],
 )
 def test_an_argument_is_selected_by_its_name(name: str, selector: str) -> None:
-    assert token_claims.selector(name) == selector
+    assert answer_check.selector(name) == selector
 
 
 def test_tokens_do_not_begin_before_the_unix_epoch() -> None:
