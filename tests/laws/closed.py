@@ -30,8 +30,8 @@ from nomos.resources import (
     find_command,
 )
 from nomos.server.domain import closed_grants, decision, token_claims
+from nomos.server.domain.authorization import CanonicalRequest
 from nomos.server.domain.delegation import DelegationContext
-from nomos.server.domain.request import CanonicalRequest
 
 READ: Final = "/desk/ticket/read"
 CLOSE: Final = "/desk/ticket/close"

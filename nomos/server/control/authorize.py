@@ -30,8 +30,7 @@ from nomos.server.control.signing import app_key, checked_policy, complete, dele
 from nomos.server.control.stepup import step_up
 from nomos.server.domain import decision, token_claims
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.authorization import Evaluation, StoredAnswer
-from nomos.server.domain.decision import Reply
+from nomos.server.domain.authorization import Evaluation, Reply, StoredAnswer
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.records import new_receipt_id
 

@@ -22,7 +22,7 @@ from nomos.server.control.messages import (
     StepUpReply,
 )
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.decision import Reply
+from nomos.server.domain.authorization import Reply
 
 MAX_QUESTIONS: Final = 100
 MAX_KEY: Final = 252

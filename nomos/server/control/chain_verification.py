@@ -31,9 +31,9 @@ from nomos.errors import SignerError
 from nomos.models import DenyReason, VerificationCode
 from nomos.server.control.context import Context
 from nomos.server.domain import lineage
+from nomos.server.domain.authorization import CanonicalRequest
 from nomos.server.domain.delegation import MAX_LINEAGE, ChainFault, HeldCapability
 from nomos.server.domain.partial_eval import KnownCall, first_false, known
-from nomos.server.domain.request import CanonicalRequest
 
 T = TypeVar("T")
 

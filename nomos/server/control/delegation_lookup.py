@@ -15,9 +15,9 @@ from nomos.server.control.errors import ControlError, invalid, shown
 from nomos.server.control.invocation_auth import AgentPrincipal
 from nomos.server.control.messages import AuthorizeRequest
 from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.authorization import CanonicalRequest
 from nomos.server.domain.delegation import ChainFault, DelegationContext, HeldCapability
 from nomos.server.domain.lineage import delegation_records
-from nomos.server.domain.request import CanonicalRequest
 from nomos.server.storage.records import new_receipt_id
 
 MAX_FAULTS: Final = 600

@@ -27,7 +27,7 @@ from nomos.resources import (
 from nomos.server.control.body import sorted_json
 from nomos.server.control.errors import shown
 from nomos.server.control.messages import AuthorizeRequest
-from nomos.server.domain.request import CanonicalRequest
+from nomos.server.domain.authorization import CanonicalRequest
 
 MAX_FACTS_BYTES: Final = 2 * 1024
 """The maximum size of purpose and context in a delegation (`meta.facts`), in bytes."""

@@ -17,9 +17,7 @@ from nomos.policy.decision import PolicyDecision
 from nomos.server.control.context import Context
 from nomos.server.control.errors import invalid, unavailable
 from nomos.server.domain import outdated_grants, token_claims
-from nomos.server.domain.authorization import Evaluation, StoredAnswer
-from nomos.server.domain.decision import Reply
-from nomos.server.domain.request import CanonicalRequest
+from nomos.server.domain.authorization import CanonicalRequest, Evaluation, Reply, StoredAnswer
 from nomos.server.domain.token_claims import ApprovalStamp
 
 POLICY_FAULTS: Final = frozenset({"malformed_ucan", "vacuous_policy"})

@@ -21,8 +21,7 @@ from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown, unavailable
 from nomos.server.control.signing import complete, delegate
 from nomos.server.domain import decision, envelope
-from nomos.server.domain.authorization import Evaluation, StoredAnswer
-from nomos.server.domain.decision import Reply
+from nomos.server.domain.authorization import Evaluation, Reply, StoredAnswer
 from nomos.server.domain.envelope import ApprovalCheck, Envelope
 from nomos.server.domain.token_claims import ApprovalStamp
 from nomos.server.storage.approval_lookup import ApprovalLookup

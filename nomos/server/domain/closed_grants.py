@@ -19,7 +19,7 @@ from nomos.policy.decision import Closure, PolicyQuestion
 from nomos.policy.grant_closure import ARGS, PATH, GrantedCalls
 from nomos.policy.terms import start_of
 from nomos.resources import Provider, canonical_resource, find_command
-from nomos.server.domain.request import CanonicalRequest
+from nomos.server.domain.authorization import CanonicalRequest
 
 MAX_NAMED: Final = 6
 """The maximum number of fields, and of policies of each, in a message."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from nomos._times import iso
 from nomos.policy.bundle import Bundle
@@ -11,11 +10,9 @@ from nomos.policy.decide import decide
 from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.resources import nearest_command
 from nomos.server.domain import closed_grants
+from nomos.server.domain.authorization import CanonicalRequest, Reply
 from nomos.server.domain.delegation import DelegationContext
 from nomos.server.domain.prefix import decide_all
-from nomos.server.domain.request import CanonicalRequest
-
-Reply = dict[str, Any]
 
 
 def evaluate(

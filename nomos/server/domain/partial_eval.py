@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nomos._json import same
-from nomos.server.domain.request import CanonicalRequest
+from nomos.server.domain.authorization import CanonicalRequest
 
 _PATH: Final = re.compile(r'\.(cmd|resource|args)(?:\.([A-Za-z_][A-Za-z0-9_]*)|\["([^"\\]+)"\])?')
 

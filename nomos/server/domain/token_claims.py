@@ -21,9 +21,8 @@ from nomos._protocol import Delegation, Invocation
 from nomos.audit.record import Record
 from nomos.policy.decision import PolicyDecision
 from nomos.server.domain import closed_grants
-from nomos.server.domain.authorization import Evaluation
+from nomos.server.domain.authorization import CanonicalRequest, Evaluation
 from nomos.server.domain.delegation import merged
-from nomos.server.domain.request import CanonicalRequest
 
 
 @dataclass(frozen=True)

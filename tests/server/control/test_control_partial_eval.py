@@ -17,9 +17,9 @@ from nomos._io.signer import AsyncSigner
 from nomos._protocol import Call, Verified, Verify
 from nomos.models import Resource
 from nomos.resources import find_command
+from nomos.server.domain.authorization import CanonicalRequest
 from nomos.server.domain.delegation import merged
 from nomos.server.domain.partial_eval import KnownCall, first_false, holds, known
-from nomos.server.domain.request import CanonicalRequest
 from nomos.server.providers.catalog import load_catalog
 
 if TYPE_CHECKING:

@@ -25,9 +25,8 @@ from nomos.server.control.messages import authorize_request
 from nomos.server.control.request import MAX_FACTS_BYTES
 from nomos.server.domain import decision, token_claims
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.authorization import Evaluation
+from nomos.server.domain.authorization import CanonicalRequest, Evaluation
 from nomos.server.domain.delegation import DelegationContext
-from nomos.server.domain.request import CanonicalRequest
 from nomos.server.domain.token_claims import ApprovalStamp
 from nomos.server.providers.catalog import load_catalog
 
