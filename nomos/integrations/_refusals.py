@@ -80,15 +80,8 @@ class CallRefused(RequestError):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         given = _headers(code, message) if headers is None else headers
-        super().__init__(code, message, headers=given)
-        self.hop = hop
-        self.field = field
-        self.fix = fix
-
-    def members(self) -> Mapping[str, object]:
-        """Return the hop, the field and the fix; unknown ones are left out."""
-        more = {"hop": self.hop, "field": self.field, "fix": self.fix}
-        return {name: value for name, value in more.items() if value is not None}
+        members = {"hop": hop, "field": field, "fix": fix}
+        super().__init__(code, message, headers=given, members=members)
 
 
 def bearer(authorization: Sequence[str], query: bytes) -> str:

@@ -68,7 +68,8 @@ MAX_FIELD: Final = 128
 class RequestError(Exception):
     """An error instead of a reply. The message is a sentence and contains no secret.
 
-    `status` is that of the code, unless a server uses another one for the code.
+    `status` is that of the code, unless a server uses another one for the code. `members` are
+    further members of its JSON; those that are None are left out.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class RequestError(Exception):
         status: int | None = None,
         fields: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -86,10 +88,7 @@ class RequestError(Exception):
         self.message = message
         self.fields = tuple(fields)
         self.headers = dict(headers or {})
-
-    def members(self) -> Mapping[str, object]:
-        """Return further members of this error's JSON."""
-        return {}
+        self.members = {name: each for name, each in (members or {}).items() if each is not None}
 
 
 def error_body(error: RequestError, request_id: str, **more: object) -> dict[str, Any]:
@@ -98,7 +97,7 @@ def error_body(error: RequestError, request_id: str, **more: object) -> dict[str
         "error": error.message,
         "error_code": error.code,
         "request_id": request_id,
-        **error.members(),
+        **error.members,
         **more,
     }
     if error.fields:

@@ -53,12 +53,10 @@ class ControlError(RequestError):
         headers: Mapping[str, str] | None = None,
         details: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(code, message, status=STATUS_BY_CODE[code], fields=fields, headers=headers)
-        self.details = dict(details or {})
-
-    def members(self) -> Mapping[str, object]:
-        """Return the details."""
-        return self.details
+        status = STATUS_BY_CODE[code]
+        super().__init__(
+            code, message, status=status, fields=fields, headers=headers, members=details
+        )
 
 
 def invalid(field: str, message: str) -> InvalidRequest:

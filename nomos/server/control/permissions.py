@@ -188,8 +188,3 @@ def _sentence(operator: ApiKey, act: Act, target: PermissionTarget, rule: Rule) 
         f"only the operator who registered its app, or one who covers {needed}, may {act} this "
         f"{target.kind}; your key covers {covered}"
     )
-
-
-def in_words(rule: Rule) -> str:
-    """Return a rule in the words of the documentation."""
-    return "; or ".join(" and ".join(every) for every in rule)

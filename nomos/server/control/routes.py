@@ -181,35 +181,39 @@ def _idempotency_key(sent: Sequence[str]) -> str | None:
     return key
 
 
-async def _refused(request: Request, failure: Exception) -> Response:
-    assert isinstance(failure, RequestError)
-    return error_reply(request, failure)
-
-
-async def _invalid(request: Request, failure: Exception) -> Response:
-    assert isinstance(failure, InvalidRequest)
-    error = ControlError("invalid_request", str(failure), fields=failure.fields)
+async def _error(request: Request, failure: Exception) -> Response:
+    """Answer an exception of a handler or of the framework."""
+    match failure:
+        case RequestError():
+            return error_reply(request, failure)
+        case InvalidRequest():
+            error = ControlError("invalid_request", str(failure), fields=failure.fields)
+        case KeyEnded():
+            error = ControlError("invalid_api_key", str(failure))
+        case HTTPException():
+            error = _http(request, failure)
+        case StorageUnavailable():
+            # Outside of a decision, such as while a key is looked up.
+            log.error("request %s: %s", request.state.request_id, failure)
+            message = "the server cannot answer at the moment; ask again"
+            error = errors.unavailable(str(failure) if isinstance(failure, Damaged) else message)
+        case _:
+            message = "the server failed; its log has the cause under this request id"
+            error = ControlError("internal", message)
     return error_reply(request, error)
 
 
-async def _ended(request: Request, failure: Exception) -> Response:
-    return error_reply(request, ControlError("invalid_api_key", str(failure)))
-
-
-async def _http(request: Request, failure: Exception) -> Response:
-    """Answer errors of the framework: an unknown path, or a wrong method."""
-    assert isinstance(failure, HTTPException)
+def _http(request: Request, failure: HTTPException) -> ControlError:
+    """Return the error for an unknown path, or a wrong method."""
     path, headers = errors.shown(request.url.path), failure.headers
     match failure.status_code:
         case 404:
             message = f"there is nothing at {path}{_elsewhere(request)}"
-            error = ControlError("not_found", message, headers=headers)
+            return ControlError("not_found", message, headers=headers)
         case 405:
             message = f"{path} does not accept {errors.shown(request.method)}"
-            error = ControlError("method_not_allowed", message, headers=headers)
-        case _:
-            error = ControlError("internal", failure.detail, headers=headers)
-    return error_reply(request, error)
+            return ControlError("method_not_allowed", message, headers=headers)
+    return ControlError("internal", failure.detail, headers=headers)
 
 
 def _elsewhere(request: Request) -> str:
@@ -223,24 +227,6 @@ def _elsewhere(request: Request) -> str:
     return f": this is the control plane, and calls go to the PDP{where} (NOMOS_PDP_URL)"
 
 
-async def _unavailable(request: Request, failure: Exception) -> Response:
-    """Answer a failure of the database outside of a decision, such as while a key is looked up."""
-    log.error("request %s: %s", request.state.request_id, failure)
-    damaged = isinstance(failure, Damaged)
-    message = str(failure) if damaged else "the server cannot answer at the moment; ask again"
-    return error_reply(request, errors.unavailable(message))
-
-
-async def _failed(request: Request, failure: Exception) -> Response:
-    message = "the server failed; its log has the cause under this request id"
-    return error_reply(request, ControlError("internal", message))
-
-
-_HANDLERS: Final = {
-    RequestError: _refused,
-    InvalidRequest: _invalid,
-    KeyEnded: _ended,
-    HTTPException: _http,
-    StorageUnavailable: _unavailable,
-    Exception: _failed,
-}
+_HANDLERS: Final = dict.fromkeys(
+    (RequestError, InvalidRequest, KeyEnded, HTTPException, StorageUnavailable, Exception), _error
+)

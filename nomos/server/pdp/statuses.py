@@ -27,8 +27,8 @@ _FIXES: Final[Mapping[str, str | None]] = {
 class PdpError(RequestError):
     """An error for the caller; the message is a sentence and holds no secret.
 
-    `reason` is set when this is a decision, and then equals `code`; `fix` says what the caller can
-    do, if anything.
+    `reason` is set when this is a decision, and then equals `code`; `hop` is the link at fault, and
+    `fix` says what the caller can do, if anything.
     """
 
     def __init__(
@@ -42,15 +42,9 @@ class PdpError(RequestError):
         fields: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(code, message, fields=fields, headers=headers)
+        members = {"hop": hop, "fix": fix}
+        super().__init__(code, message, fields=fields, headers=headers, members=members)
         self.reason = reason
-        self.hop = hop
-        self.fix = fix
-
-    def members(self) -> Mapping[str, object]:
-        """Return the link at fault and the fix, as far as they are known."""
-        more = {"hop": self.hop, "fix": self.fix}
-        return {name: value for name, value in more.items() if value is not None}
 
 
 def invalid(message: str, *fields: str) -> PdpError:

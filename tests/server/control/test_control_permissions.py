@@ -14,7 +14,7 @@ from server.control.route_table import ROUTES
 
 from nomos.server.control import permissions
 from nomos.server.control.errors import ControlError
-from nomos.server.control.permissions import TABLE, PermissionTarget, in_words
+from nomos.server.control.permissions import TABLE, PermissionTarget, Rule
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.storage.tenants import DEFAULT
 
@@ -251,3 +251,8 @@ def test_the_documentation_has_the_table() -> None:
     rows = re.findall(r"^\| (\w+) \| ([\w' ]+) \| (.+) \|$", DOCS.read_text(), re.MULTILINE)
     _, *documented = [((act, kind), words) for act, kind, words in rows]
     assert dict(documented) == {row: in_words(rule) for row, rule in TABLE.items()}
+
+
+def in_words(rule: Rule) -> str:
+    """Return a rule in the words of the documentation."""
+    return "; or ".join(" and ".join(every) for every in rule)
