@@ -10,7 +10,6 @@ import { Buffer } from "node:buffer";
 import { answer, type Signer } from "./operations.ts";
 import { MAX_LINE, PROTOCOL } from "./protocol.gen.ts";
 import { internal, invalidRequest, Refusal, tooLarge } from "./refusal.ts";
-import { hasMembers, Wrong } from "./schema.ts";
 import { readRequest } from "./serve.ts";
 import { isObject, type Json, type JsonObject } from "./token/canonical.ts";
 
@@ -98,7 +97,7 @@ function withInput(command: (input: JsonObject, around: Environment) => object):
 const FRAME = { id: 0, protocol: PROTOCOL } as const;
 
 function mint(input: JsonObject, { signer }: Environment): object {
-  const wrong = checkMembers(input, ["payload", "seed"], ["allow_vacuous"]);
+  const wrong = checkMembers(input, ["payload", "seed"]);
   if (wrong !== undefined) return wrong;
   const { seed, ...rest } = input;
   const key = loaded(seed, signer);
@@ -111,7 +110,7 @@ function mint(input: JsonObject, { signer }: Environment): object {
 }
 
 function fork(input: JsonObject, { signer, clock }: Environment): object {
-  const wrong = checkMembers(input, ["seed", "chains", "children"], FORKED);
+  const wrong = checkMembers(input, ["seed", "chains", "children"]);
   if (wrong !== undefined) return wrong;
   const { seed, children, ...rest } = input;
   const key = loaded(seed, signer);
@@ -143,7 +142,7 @@ function loaded(seed: Json | undefined, signer: Signer): string | Refusal {
 }
 
 function validate(input: JsonObject, { signer, clock }: Environment): object {
-  const wrong = checkMembers(input, [], VALIDATED);
+  const wrong = checkMembers(input, []);
   if (wrong !== undefined) return wrong;
   const defaults = {
     now: clock(),
@@ -158,47 +157,28 @@ function validate(input: JsonObject, { signer, clock }: Environment): object {
 }
 
 function parse(input: JsonObject, { signer }: Environment): object {
-  const wrong = checkMembers(input, ["jwt"], []);
+  const wrong = checkMembers(input, ["jwt"]);
   if (wrong !== undefined) return wrong;
-  const read = answer("inspect", { ...FRAME, op: "inspect", token: input["jwt"] }, signer);
+  const { jwt, ...rest } = input;
+  const read = answer("inspect", { ...rest, ...FRAME, op: "inspect", token: jwt }, signer);
   return read instanceof Refusal ? read : { ok: true, ...read };
 }
 
-/** The members of a fork request that a person may leave out. */
-const FORKED = ["allow_missing_prf", "allow_vacuous", "max_depth", "now"];
-
 /** Random bytes in a nonce that a person left out. */
 const NONCE_BYTES = 16;
-
-/** The members of a verify request that a person may write; the others have defaults. */
-const VALIDATED = [
-  "allow_missing_prf",
-  "audience",
-  "call",
-  "chain",
-  "invocation",
-  "leeway",
-  "max_depth",
-  "now",
-  "requested",
-  "revocations_age",
-  "revocations_max_age",
-  "revoked",
-  "trusted_issuers",
-];
 
 function keygen({ signer }: Environment): object {
   const made = answer("generate_key", { ...FRAME, op: "generate_key" }, signer);
   return made instanceof Refusal ? made : { did: made.key, seed: made.seed };
 }
 
-function checkMembers(
-  input: JsonObject,
-  required: readonly string[],
-  optional: readonly string[],
-): Refusal | undefined {
-  const wrong = new Wrong();
-  return hasMembers(input, "", wrong, required, optional)
-    ? undefined
-    : invalidRequest(wrong.sentence);
+/** Members of a request that a subcommand sets, and that its input therefore cannot have. */
+const SET_HERE = ["id", "protocol", "op", "key", "token"];
+
+/** Why the input is not one for this subcommand; the operation checks all other members. */
+function checkMembers(input: JsonObject, required: readonly string[]): Refusal | undefined {
+  const missing = required.find((name) => !Object.hasOwn(input, name));
+  if (missing !== undefined) return invalidRequest(`${missing} is missing`);
+  const unknown = SET_HERE.find((name) => Object.hasOwn(input, name));
+  return unknown === undefined ? undefined : invalidRequest(`"${unknown}" is unknown`);
 }

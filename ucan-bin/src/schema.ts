@@ -35,7 +35,7 @@ export function record<T>(members: Members<T>, optional: readonly (keyof T)[] = 
 }
 
 /** Whether `value` is an object with every required member and no unknown one. */
-export function hasMembers(
+function hasMembers(
   value: unknown,
   at: string,
   wrong: Wrong,

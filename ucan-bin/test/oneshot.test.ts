@@ -159,10 +159,10 @@ describe("validate", () => {
     ]);
   });
 
-  test("refuses members it does not know", () => {
-    expect(printed(["validate"], { chain: [root], op: "hello" })).toMatchObject([
+  test.each(["id", "protocol", "op", "key", "token", "x"])("refuses a member named %s", (name) => {
+    expect(printed(["validate"], { chain: [root], [name]: "verify" })).toEqual([
       1,
-      { code: "invalid_request" },
+      { ok: false, code: "invalid_request", message: `"${name}" is unknown` },
     ]);
   });
 });
@@ -175,7 +175,12 @@ describe("parse", () => {
 
   test("refuses what is no token", () => {
     expect(printed(["parse"], { jwt: "x" })).toMatchObject([1, { code: "malformed_ucan" }]);
-    expect(printed(["parse"], {})).toMatchObject([1, { code: "invalid_request" }]);
+    expect(printed(["parse"], {})).toMatchObject([1, { message: "jwt is missing" }]);
+    for (const name of ["op", "token", "x"])
+      expect(printed(["parse"], { jwt: root, [name]: root })).toMatchObject([
+        1,
+        { code: "invalid_request", message: `"${name}" is unknown` },
+      ]);
   });
 });
 
