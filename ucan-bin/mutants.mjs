@@ -2,7 +2,7 @@
  * Mutation testing: `npm run mutants [-- GLOB…]`, such as `'src/verify/*.ts'`.
  *
  * Stryker changes the sources where they lie and the tests read files beside this folder, so all
- * of it is copied first, and Stryker is installed there: a hundred packages that nobody else
+ * of it is copied first, and Stryker is installed there: a hundred packages that nothing else
  * needs. The report stays in `coverage/mutants.json`.
  */
 

@@ -14,7 +14,7 @@ export interface Limits {
   readonly seed: number;
   readonly seconds?: number;
   readonly executions?: number;
-  /** How often each branch was taken; whoever counts adds to it. */
+  /** How often each branch was taken; the instrumented code adds to it. */
   readonly hits?: Uint32Array;
 }
 

@@ -1,4 +1,4 @@
-/** A stranger's monsters: each is refused after little work, which is counted and not timed. */
+/** Costly tokens of unverified senders are refused after little work, which is counted and not timed. */
 
 import * as crypto from "node:crypto";
 

@@ -1,4 +1,4 @@
-/** What a holder may hand on, what it may not, and what it is told. */
+/** What a holder may delegate, what it may not, and the message about it. */
 
 import { Buffer } from "node:buffer";
 import { describe, expect, test } from "vitest";
@@ -169,7 +169,7 @@ describe("what is not signed, and why", () => {
         "to which pol restricts the chain",
     ],
     [
-      "beneath a command that pol names",
+      "under a command that pol names",
       { cmd: "/github/issue/list/all" },
       "chain_attenuation_violation",
       "to which pol restricts the chain",
@@ -324,7 +324,7 @@ describe("the chains that are narrowed must verify", () => {
     expect(lines(asking([link()], [first], ["x"]))).toHaveLength(1);
   });
 
-  test("whoever is their root", () => {
+  test("the issuer of their root is not checked", () => {
     const own = sealed("delegation", delegation({ iss: PLANNER.did }), PLANNER);
     const [line] = lines(asking([link()], [own]));
     const chain = [own, line!.children[0]!.links[0]!.jwt];

@@ -179,7 +179,7 @@ function forked({ given: { chain }, link, holder, child }: Step): string[] | str
     : [...chain, [...answer][0]!.children[0]!.links[0]!.jwt];
 }
 
-/** What the rules say of a step, whoever signs it. */
+/** What the rules say of a step, independent of its signer. */
 function outcome({ given, link }: Step, answer: string[] | string): Outcome {
   if (given.depth >= MAX_DEPTH) return "chain_too_deep";
   if (isWider(link, given)) return "chain_attenuation_violation";

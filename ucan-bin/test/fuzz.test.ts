@@ -35,8 +35,8 @@ test("inputs that take new branches are kept", () => {
       hits[0]! += input.length;
     },
   };
-  const { targets: told, taken } = fuzz([counting], { seed: 1, executions: 500, hits });
-  expect(told[0]).toMatchObject({ name: "counting", executions: 500, taken: 1 });
-  expect(told[0]!.corpus).toBeGreaterThan(3);
+  const { targets: reports, taken } = fuzz([counting], { seed: 1, executions: 500, hits });
+  expect(reports[0]).toMatchObject({ name: "counting", executions: 500, taken: 1 });
+  expect(reports[0]!.corpus).toBeGreaterThan(3);
   expect(taken).toBe(1);
 });

@@ -72,7 +72,7 @@ describe("jose", () => {
     expect(token).toBe(sealed(kind, payload, by));
   });
 
-  test("signs a chain and its use that we believe", async () => {
+  test("signs a chain and its use that we accept", async () => {
     const root = await signed("delegation", delegation({ nonce: "jose" }), ISSUER);
     const use = await signed("invocation", invocation({ prf: [root] }), PLANNER);
     const answer = verify(
@@ -88,7 +88,7 @@ describe("jose", () => {
     expect(refused).toMatchObject({ code: "bad_signature", hop: 1 });
   });
 
-  test("signs a checkpoint that we believe", async () => {
+  test("signs a checkpoint that we accept", async () => {
     const token = await signed("checkpoint", checkpoint({ nonce: "jose" }), ISSUER);
     expect(verifyCheckpoint(token, [ISSUER.did])).not.toBeInstanceOf(Refusal);
     expect(verifyCheckpoint(token, [PLANNER.did])).toMatchObject({ code: "untrusted_issuer" });

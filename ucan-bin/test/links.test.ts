@@ -25,7 +25,7 @@ function child(changes: Parameters<typeof delegation>[0]): DelegationToken {
   return read(sealed("delegation", claims, PLANNER));
 }
 
-test("commands are beneath each other at segment boundaries", () => {
+test("a command is within another at segment boundaries", () => {
   expect(isWithin("/a/b", "/a/b")).toBe(true);
   expect(isWithin("/a/b/c", "/a/b")).toBe(true);
   expect(isWithin("/a/bc", "/a/b")).toBe(false);

@@ -82,7 +82,7 @@ describe("fork", () => {
     ]);
   });
 
-  test("signs what it was told, where it was told more", () => {
+  test("signs the members that it is given", () => {
     const all = link({ nonce: "mine", pol: [["==", ".args.n", 1]], exp: NOW + 5 });
     const request = { ...input, now: NOW + 1, children: [{ ...child, links: [all] }] };
     const [, { children }] = printed(["fork"], request) as [number, AnswerOf["fork"]];
@@ -193,7 +193,7 @@ describe("keygen", () => {
     ]);
   });
 
-  test("a failure inside is told without its words", () => {
+  test("a failure inside is reported without its words", () => {
     const broken = signer(() => {
       throw new Error("entropy");
     });
@@ -205,7 +205,7 @@ describe("keygen", () => {
   test("a full signer refuses", () => {
     const full = signer();
     full.keys.add = () => invalid;
-    const invalid = full.keys.secretOf("nobody") as never;
+    const invalid = full.keys.secretOf("no key") as never;
     expect(invoked(["keygen"], "", full).status).toBe(1);
   });
 });

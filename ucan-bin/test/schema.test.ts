@@ -45,7 +45,7 @@ describe("a request of the right shape passes", () => {
   });
 });
 
-describe("a wrong shape is told by its place, never by its value", () => {
+describe("a wrong shape is reported with its place, never with its value", () => {
   test.each<[string, object]>([
     ["payload must be an object", { payload: [] }],
     ["payload must be an object", { payload: null }],

@@ -101,9 +101,9 @@ describe("attacks", () => {
     const wrong: unknown[] = [];
     for (const [index, { name, answer }] of accepted.entries())
       if (!includes(got[index], { ok: true, ...answer })) wrong.push([name, got[index]]);
-    for (const [index, { mutation, where, of, refused: told }] of refused.entries()) {
+    for (const [index, { mutation, where, of, refused: wanted }] of refused.entries()) {
       const { ok, code, hop } = got[accepted.length + index] ?? { ok: true };
-      const as = JSON.stringify([ok, code, hop]) === JSON.stringify([false, told.code, told.hop]);
+      const as = JSON.stringify([ok, code, hop]) === JSON.stringify([false, wanted.code, wanted.hop]);
       if (!as) wrong.push([mutation, where, of, code, hop]);
     }
     expect(wrong).toEqual([]);
@@ -133,8 +133,8 @@ describe("attacks", () => {
 
 /** Whether `value` has these members, each equal. */
 function includes(value: unknown, members: object): boolean {
-  const told = Object.entries(value ?? {}).filter(([name]) => name in members);
-  return isDeepStrictEqual(Object.fromEntries(told), members);
+  const found = Object.entries(value ?? {}).filter(([name]) => name in members);
+  return isDeepStrictEqual(Object.fromEntries(found), members);
 }
 
 describe.skipIf(FOLDER === undefined)(`published vectors${WHY}`, () => {

@@ -92,7 +92,7 @@ describe("what is remembered of a link", () => {
     expect(getVerified(long)).toBeUndefined();
   });
 
-  test("nothing is remembered of a chain that is refused, or whose root nobody asked about", () => {
+  test("nothing is remembered of a chain that is refused, or whose root was not to be trusted", () => {
     const late = sealed("delegation", delegation({ nonce: "of a refused chain" }));
     const chain = { ...request, chain: [late] };
     expect(verify({ ...chain, now: NOW + 300 })).toMatchObject({ code: "expired" });
