@@ -27,14 +27,10 @@ PURPOSE = "nomos demo"
 class DemoStep:
     """The result of one step: a `summary` to read, and `evidence` to check."""
 
-    name: str
     ok: bool
     summary: str
     decision: str | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        return {"step": self.name, "ok": self.ok, "decision": self.decision, **self.evidence}
 
 
 @dataclass
@@ -52,7 +48,6 @@ class DemoHarness:
     grant: Grant | None = None
     question: Grant | None = None
     approved: Grant | None = None
-    issuer: str | None = None
     child: Child | None = None
     running_child: DemoChild | None = None
 
@@ -100,6 +95,7 @@ class DemoHarness:
 
 
 Play = Callable[[DemoHarness], DemoStep]
+"""One step; its name is the name of the function."""
 
 
 def decision_facts(grant: Grant) -> str:

@@ -23,7 +23,7 @@ from nomos.cli.demo.steps_tokens import TOKENS
 from nomos.errors import ConfigurationError
 
 POLICIES = Path(__file__).with_name("demo.cedar")
-STEPS: tuple[tuple[str, Play], ...] = (*TOKENS, *APPROVALS, *SWARM, *AUDIT)
+STEPS: tuple[Play, ...] = (*TOKENS, *APPROVALS, *SWARM, *AUDIT)
 
 
 def run(policies: Path | None, *, as_json: bool, keep: Path | None) -> bool:
@@ -35,10 +35,11 @@ def run(policies: Path | None, *, as_json: bool, keep: Path | None) -> bool:
         _export_folder(keep) as exports,
         _started(policies, exports, quiet=as_json) as demo,
     ):
-        for name, play in STEPS:
+        for play in STEPS:
+            name = play.__name__
             with _waiting(name.replace("_", " "), quiet=as_json):
                 step = play(demo)
-            _show(step, as_json=as_json)
+            _show(name, step, as_json=as_json)
             if not step.ok:
                 return False
     if not as_json:
@@ -81,12 +82,12 @@ def _waiting(what: str, *, quiet: bool) -> AbstractContextManager[object]:
     return nullcontext() if quiet else stdout.status(what)
 
 
-def _show(step: DemoStep, *, as_json: bool) -> None:
+def _show(name: str, step: DemoStep, *, as_json: bool) -> None:
     if as_json:
-        print_json(step.as_json())
+        print_json({"step": name, "ok": step.ok, "decision": step.decision, **step.evidence})
         return
     mark = Text("  ok  ", style="bold green") if step.ok else Text(" FAIL ", style="bold red")
-    stdout.print(Text.assemble(mark, (f"{step.name:<22}", "bold"), step.summary))
+    stdout.print(Text.assemble(mark, (f"{name:<22}", "bold"), step.summary))
     for line in _lines(step.evidence):
         stdout.print(Text(f"{'':28}{line}", style="dim"))
 

@@ -28,7 +28,6 @@ def step_up(demo: DemoHarness) -> DemoStep:
     path, _ = SUMMARY
     grant = demo.question = demo.ask_to_write()
     return DemoStep(
-        "step_up",
         ok=grant.decision == "requires_step_up"
         and grant.approval_envelope_id is not None
         and grant.ucan is None,
@@ -49,7 +48,6 @@ def approved(demo: DemoHarness) -> DemoStep:
     on_disk = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
     wanted = hashlib.sha256(content.encode()).hexdigest()
     return DemoStep(
-        "approved",
         ok=bool(approval) and bool(grant) and reply.status_code == 200 and on_disk == wanted,
         summary=f"the operator approved; {path} was written through the PDP",
         decision=grant.decision,
@@ -65,7 +63,6 @@ def approval_single_use(demo: DemoHarness) -> DemoStep:
     reply = demo.write(demo.approved.ucan if demo.approved else None)
     body = json_of(reply)
     return DemoStep(
-        "approval_single_use",
         ok=grant.decision == "deny"
         and grant.reason == "approval_already_used"
         and reply.status_code in (401, 403),
@@ -80,7 +77,6 @@ def audit_verified(demo: DemoHarness) -> DemoStep:
     export = _export(demo)
     found = _verified(export, _issuer(demo))
     return DemoStep(
-        "audit_verified",
         ok=found["exit_status"] == 0 and found.get("rows", 0) > 0,
         summary=f"another process verified {found.get('rows', 0)} rows of the exported audit log",
         evidence=found | {"sha256": hashlib.sha256(export.read_bytes()).hexdigest()},
@@ -103,23 +99,15 @@ def audit_tamper_found(demo: DemoHarness) -> DemoStep:
     found = _verified(changed, _issuer(demo))
     named = (found.get("finding") or {}).get("first")
     return DemoStep(
-        "audit_tamper_found",
         ok=found["exit_status"] == 1 and named == expected,
         summary=f"one byte of row {expected} was changed, and the verifier reported row {named}",
         evidence=found | {"changed_row": expected},
     )
 
 
-APPROVALS: Final[tuple[tuple[str, Play], ...]] = (
-    ("step_up", step_up),
-    ("approved", approved),
-    ("approval_single_use", approval_single_use),
-)
+APPROVALS: Final[tuple[Play, ...]] = (step_up, approved, approval_single_use)
 
-AUDIT: Final[tuple[tuple[str, Play], ...]] = (
-    ("audit_verified", audit_verified),
-    ("audit_tamper_found", audit_tamper_found),
-)
+AUDIT: Final[tuple[Play, ...]] = (audit_verified, audit_tamper_found)
 
 
 def _envelope(demo: DemoHarness) -> str:

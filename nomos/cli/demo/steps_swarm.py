@@ -75,7 +75,6 @@ def fork(demo: DemoHarness) -> DemoStep:
     demo.running_child = DemoChild(process)
     reply = demo.running_child.receive()
     return DemoStep(
-        "fork",
         ok=reply["agent"] == demo.child.agent
         and reply["agent"] != grant.agent
         and reply["pid"] == process.pid
@@ -100,7 +99,6 @@ def child_read(demo: DemoHarness) -> DemoStep:
     path, _ = NOTE
     reply = _child(demo).send("read", path)
     return DemoStep(
-        "child_read",
         ok=reply["decision"] == "allow"
         and reply.get("http_status") == 200
         and reply.get("sha256") == _on_disk(demo, path),
@@ -121,7 +119,6 @@ def child_widen_refused(demo: DemoHarness) -> DemoStep:
         "the chain without its own link": "chain_invalid",
     }
     return DemoStep(
-        "child_widen_refused",
         ok=reply["refused"] == expected,
         summary=f"the child tried {len(expected)} ways to exceed its authority; each was refused",
         decision="deny" if reply["refused"] == expected else "allow",
@@ -134,7 +131,6 @@ def child_offline_read(demo: DemoHarness) -> DemoStep:
     path, _ = NOTE
     reply = _child(demo).send("offline", path)
     return DemoStep(
-        "child_offline_read",
         ok=reply.get("http_status") == 200 and reply.get("sha256") == _on_disk(demo, path),
         summary=f"the child signed without asking the control plane, and read {path}",
         decision="allow" if reply.get("http_status") == 200 else "deny",
@@ -156,7 +152,6 @@ def revoked(demo: DemoHarness) -> DemoStep:
         reply = child.send("offline", path)
     seconds = time.monotonic() - began
     return DemoStep(
-        "revoked",
         ok=before.get("http_status") == 200
         and reply.get("refusal") == "revoked"
         and seconds < REVOKED_WITHIN,
@@ -168,12 +163,12 @@ def revoked(demo: DemoHarness) -> DemoStep:
     )
 
 
-SWARM: Final[tuple[tuple[str, Play], ...]] = (
-    ("fork", fork),
-    ("child_read", child_read),
-    ("child_widen_refused", child_widen_refused),
-    ("child_offline_read", child_offline_read),
-    ("revoked", revoked),
+SWARM: Final[tuple[Play, ...]] = (
+    fork,
+    child_read,
+    child_widen_refused,
+    child_offline_read,
+    revoked,
 )
 
 

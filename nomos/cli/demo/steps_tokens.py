@@ -25,7 +25,6 @@ def allow(demo: DemoHarness) -> DemoStep:
     path, _ = NOTE
     grant = demo.grant = demo.ask_to_read(path)
     return DemoStep(
-        "allow",
         ok=bool(grant) and grant.ucan is not None,
         summary=f"asked to read {path}: {decision_facts(grant)}",
         decision=grant.decision,
@@ -41,7 +40,6 @@ def pdp_read(demo: DemoHarness) -> DemoStep:
     body = json_of(reply)
     got = hashlib.sha256(str(body.get("content", "")).encode()).hexdigest()
     return DemoStep(
-        "pdp_read",
         ok=reply.status_code == 200 and got == on_disk and body.get("content") == content,
         summary=f"the PDP verified the token and returned {len(content)} bytes of {path}",
         decision="allow" if reply.status_code == 200 else "deny",
@@ -55,7 +53,6 @@ def deny(demo: DemoHarness) -> DemoStep:
     path, _ = SECRET
     grant = demo.ask_to_read(path)
     return DemoStep(
-        "deny",
         ok=grant.decision == "deny" and grant.ucan is None,
         summary=f"asked to read {path}: {decision_facts(grant)}",
         decision=grant.decision,
@@ -71,7 +68,6 @@ def pdp_refuses_tampered(demo: DemoHarness) -> DemoStep:
     body = json_of(reply)
     refused = reply.status_code == 401 and body.get("error_code") == "bad_signature"
     return DemoStep(
-        "pdp_refuses_tampered",
         ok=refused and content.strip() not in reply.text,
         summary=f"the token, changed to name {path}, was refused with {reply.status_code}",
         decision="deny" if reply.status_code != 200 else "allow",
@@ -79,12 +75,7 @@ def pdp_refuses_tampered(demo: DemoHarness) -> DemoStep:
     )
 
 
-TOKENS: Final[tuple[tuple[str, Play], ...]] = (
-    ("allow", allow),
-    ("pdp_read", pdp_read),
-    ("deny", deny),
-    ("pdp_refuses_tampered", pdp_refuses_tampered),
-)
+TOKENS: Final[tuple[Play, ...]] = (allow, pdp_read, deny, pdp_refuses_tampered)
 
 
 def _with_path(jwt: str, path: str) -> str:
