@@ -124,13 +124,9 @@ class Http:
                 self._using() as held,
                 self._sent(held.client, send, call_id, own) as response,
             ):
-                body = bytearray()
                 check_plain(response.headers)
                 bound_announced(response.headers)
-                for chunk in pieces(response):
-                    body += chunk
-                    bound(body)
-                reply = read(response.status_code, response.headers, body)
+                reply = _whole(response)
                 if excess_bytes.state_after(response) == "unknown":
                     self._give_up(held)
                 reply_identity.check(reply, call_id)
@@ -153,17 +149,13 @@ class Http:
                 self._using() as held,
                 self._sent(held.client, send, call_id, own) as response,
             ):
-                body = bytearray()
                 check_plain(response.headers)
                 if response.status_code != 200:
-                    for chunk in pieces(response):
-                        body += chunk
-                        bound(body)
-                reply = read(response.status_code, response.headers, body)
-                if reply.status != 200:
+                    reply = _whole(response)
                     reply_identity.check(reply, call_id)
                     yield reply, iter(())
                 else:
+                    reply = read(response.status_code, response.headers, bytearray())
                     yield reply, reply_identity.check_lines(self._steady(response), call_id)
                 if excess_bytes.state_after(response) == "unknown":
                     self._give_up(held)
@@ -224,6 +216,15 @@ class Http:
         held, self._client = self._client, None
         if held is not None:
             held.close()
+
+
+def _whole(response: httpx.Response) -> HttpReply:
+    """Read a reply of limited size completely."""
+    body = bytearray()
+    for chunk in pieces(response):
+        body += chunk
+        bound(body)
+    return read(response.status_code, response.headers, body)
 
 
 class _ProcessClient:

@@ -141,10 +141,10 @@ def doctor(*, as_json: AsJson = False) -> None:
     """
     from nomos.cli import doctor as command
 
-    findings = command.examine()
+    findings = list(command.examine())
     if as_json:
         for finding in findings:
-            print_json(finding.as_json())
+            print_json(vars(finding))
     else:
         command.show(findings)
     if not all(finding.ok for finding in findings):

@@ -8,6 +8,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -48,32 +49,24 @@ class CheckResult:
     ok: bool
     found: str
 
-    def as_json(self) -> dict[str, object]:
-        return {"check": self.check, "ok": self.ok, "found": self.found}
 
-
-def examine() -> list[CheckResult]:
+def examine() -> Iterator[CheckResult]:
     """Run every check. A check that cannot be made counts as failed."""
-    findings = [
-        CheckResult("nomos", ok=True, found=metadata.version("nomos")),
-        CheckResult(
-            "python",
-            ok=True,
-            found=f"{platform.python_version()} on {platform.platform(terse=True)}",
-        ),
-        _extra("server", "starlette", "cedarpy", "sqlalchemy"),
-    ]
-    findings.append(_tried("keys at rest", _keys_at_rest))
+    yield CheckResult("nomos", ok=True, found=metadata.version("nomos"))
+    system = f"{platform.python_version()} on {platform.platform(terse=True)}"
+    yield CheckResult("python", ok=True, found=system)
+    yield _extra("server", "starlette", "cedarpy", "sqlalchemy")
+    yield _tried("keys at rest", _keys_at_rest)
     try:
         binary = find_binary()
     except NomosError as error:
-        return [*findings, CheckResult("binary", ok=False, found=str(error))]
-    findings.append(CheckResult("binary", ok=True, found=str(binary)))
-    link = SignerConnection(binary)
-    try:
-        return [*findings, *(_tried(name, check) for name, check in _checks(binary, Signer(link)))]
-    finally:
-        link.close()
+        yield CheckResult("binary", ok=False, found=str(error))
+        return
+    yield CheckResult("binary", ok=True, found=str(binary))
+    yield _tried("binary's record", lambda: _record(binary))
+    with closing(SignerConnection(binary)) as link:
+        yield _tried("binary's version", lambda: _hello(Signer(link)))
+        yield _tried("sign and verify", lambda: _round_trip(Signer(link)))
 
 
 def show(findings: list[CheckResult]) -> None:
@@ -85,12 +78,6 @@ def show(findings: list[CheckResult]) -> None:
             stdout.print(Text(f"{'':23}{line}"))
 
 
-def _checks(binary: Path, signer: Signer) -> Iterator[tuple[str, Callable[[], str]]]:
-    yield "binary's record", lambda: _record(binary)
-    yield "binary's version", lambda: _hello(signer)
-    yield "sign and verify", lambda: _round_trip(signer)
-
-
 def _tried(name: str, check: Callable[[], str]) -> CheckResult:
     try:
         return CheckResult(name, ok=True, found=check())
@@ -100,11 +87,8 @@ def _tried(name: str, check: Callable[[], str]) -> CheckResult:
 
 def _extra(name: str, *modules: str) -> CheckResult:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    if not missing:
-        return CheckResult(f"{name} extra", ok=True, found="installed")
-    return CheckResult(
-        f"{name} extra", ok=True, found=f"not installed: pip install 'nomos[{name}]'"
-    )
+    found = f"not installed: pip install 'nomos[{name}]'" if missing else "installed"
+    return CheckResult(f"{name} extra", ok=True, found=found)
 
 
 def _record(binary: Path) -> str:

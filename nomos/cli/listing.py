@@ -32,7 +32,7 @@ def print_list(
             stdout.print(table(rows), soft_wrap=False)
         return
     for row in rows:
-        print(json.dumps(row) if as_json else "\t".join(columns(row)))
+        print(json.dumps(row) if as_json else "\t".join(columns(row)), flush=True)
 
 
 def new_table(*headings: str) -> Table:

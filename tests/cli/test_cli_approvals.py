@@ -406,8 +406,8 @@ def test_folded_lines_keep_all_text_and_fit_the_width() -> None:
 
 def test_a_name_cannot_add_a_column_to_a_line() -> None:
     odd = view(app={"id": "app_1", "name": "a\tb\nc"}, args={"x": "\t\n"})
-    assert len(approval_view.line(odd).split("\t")) == 10
-    assert "\n" not in approval_view.line(odd)
+    assert len("\t".join(approval_view.columns(odd)).split("\t")) == 10
+    assert "\n" not in "\t".join(approval_view.columns(odd))
 
 
 def test_the_service_is_shown_beside_every_command() -> None:
@@ -415,8 +415,8 @@ def test_the_service_is_shown_beside_every_command() -> None:
     now = datetime(2027, 1, 15, 7, 50, tzinfo=UTC)
     assert "service did:key:zServiceU+0009" in drawn(approval_view.queue([asked], now, 80))
     assert "service" not in drawn(approval_view.queue([view(args={})], now, 80))
-    assert approval_view.line(asked).split("\t")[8] == "did:key:zServiceU+0009"
-    assert approval_view.line(view(args={})).split("\t")[8] == ""
+    assert approval_view.columns(asked)[8] == "did:key:zServiceU+0009"
+    assert approval_view.columns(view(args={}))[8] == ""
 
 
 def test_constraints_are_shown_beside_the_args() -> None:
@@ -432,10 +432,10 @@ def test_constraints_are_shown_beside_the_args() -> None:
     assert re.search(
         r'only if\s+state is "open"\s+n is at most 5', drawn(approval_view.card(full, now, 80))
     )
-    assert json.loads(approval_view.line(asked).split("\t")[9]) == held
+    assert json.loads(approval_view.columns(asked)[9]) == held
     odd = view(constraints=['host is "p\u0430y"'], args={})
     assert 'In ASCII host is "p\\u0430y"' in drawn(approval_view.queue([odd], now, 80))
-    assert approval_view.line(view(args={})).split("\t")[9] == "[]"
+    assert approval_view.columns(view(args={}))[9] == "[]"
 
 
 def drawn(what: Any) -> str:

@@ -8,7 +8,7 @@ are folded here, not by the terminal. Nothing is left out or shortened.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -190,21 +190,15 @@ def queue(views: Sequence[View], now: datetime, width: int) -> RenderableType:
     table.add_column(no_wrap=True)
     left = max((len(view["id"]) for view in views), default=0)
     for view in views:
-        who = (_state(view, now), _asker(view), *_needs(view))
+        who = [_state(view, now)]
+        who.append(Text.assemble(("requested by ", "dim"), shown(view["app"]["name"])))
+        if view["state"] == "pending":
+            who.append(Text.assemble(("needs ", "dim"), _roles(view)))
         about = [line for each in who for line in folded(each, left)]
         what = _what(view, max(NARROW, width - left - 2))
         ident = Text(view["id"], style="bold")
         table.add_row(Text("\n").join((ident, *about)), Text("\n").join(what))
     return table
-
-
-def _asker(view: View) -> Text:
-    return Text.assemble(("requested by ", "dim"), shown(view["app"]["name"]))
-
-
-def _needs(view: View) -> Iterator[Text]:
-    if view["state"] == "pending":
-        yield Text.assemble(("needs ", "dim"), _roles(view))
 
 
 def _state(view: View, now: datetime) -> Text:
@@ -215,29 +209,21 @@ def _state(view: View, now: datetime) -> Text:
 
 
 def _what(view: View, width: int) -> list[Text]:
-    args = [line for each in _args(view) for line in folded(each, width - 2)]
-    lines = [
-        *folded(Text(view["command"], style="bold cyan"), width),
-        *_service(view, width),
-        *(line for each in members(view["resource"]) for line in folded(each, width)),
-        Text("args", style="dim"),
-        *(Text.assemble("  ", line) for line in args),
-    ]
+    head = [Text(view["command"], style="bold cyan")]
+    if view.get("audience"):
+        head.append(Text.assemble(("service ", "dim"), shown(view["audience"])))
+    lines = [line for each in (*head, *members(view["resource"])) for line in folded(each, width)]
+    lines += _block("args", _args(view), width)
     if view.get("constraints"):
-        lines.append(Text("only if", style="dim"))
-        said = [line for each in _constraints(view) for line in folded(each, width - 2)]
-        lines += [Text.assemble("  ", line) for line in said]
+        lines += _block("only if", _constraints(view), width)
     if view.get("purpose"):
-        lines.append(Text("purpose", style="dim"))
-        said = [line for each in value(view["purpose"]) for line in folded(each, width - 2)]
-        lines += [Text.assemble("  ", line) for line in said]
+        lines += _block("purpose", value(view["purpose"]), width)
     return lines
 
 
-def _service(view: View, width: int) -> list[Text]:
-    if not view.get("audience"):
-        return []
-    return folded(Text.assemble(("service ", "dim"), shown(view["audience"])), width)
+def _block(label: str, texts: Iterable[Text], width: int) -> list[Text]:
+    lines = [line for each in texts for line in folded(each, width - 2)]
+    return [Text(label, style="dim"), *(Text.assemble("  ", line) for line in lines)]
 
 
 def time_left(view: View, now: datetime) -> Text:
@@ -265,11 +251,6 @@ def words(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
-
-
-def line(view: View) -> str:
-    """Return one request as a line of tab-separated columns, for other programs."""
-    return "\t".join(columns(view))
 
 
 def columns(view: View) -> tuple[str, ...]:

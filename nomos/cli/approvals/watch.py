@@ -6,7 +6,6 @@ server does not answer, the screen says so and polling continues.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from nomos.cli.approvals.view import folded, line, queue, time_left
+from nomos.cli.approvals.view import columns, folded, queue, time_left
 from nomos.cli.client import Operator
+from nomos.cli.listing import print_list
 from nomos.errors import RateLimited, ServerError, Unreachable
 
 POLL_SECONDS: Final = 2.0
@@ -60,7 +60,7 @@ def as_lines(operator: Operator, *, as_json: bool) -> None:
             states[view["id"]] = now
             # Requests decided before the watch began are not printed.
             if before != now and (before is not None or now == "pending"):
-                print(json.dumps(view) if as_json else line(view), flush=True)
+                print_list([view], columns, as_json=as_json)
         time.sleep(REDRAW_SECONDS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,11 @@ class DemoHarness:
         """Write the summary through the PDP."""
         path, content = SUMMARY
         return self._call("PUT", WRITE, token, json={"path": path, "content": content})
+
+    def hash_on_disk(self, path: str) -> str | None:
+        """Return the sha256 of a file in the workspace, None if it is not there."""
+        file = self.workspace / path
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
 
     def close(self) -> None:
         """End the child process, and delete its credentials."""

@@ -44,8 +44,7 @@ def approved(demo: DemoHarness) -> DemoStep:
     approval = demo.guard.approvals.decide(envelope, approve=True, reason="fine for a demo")
     grant = demo.approved = demo.ask_to_write(envelope)
     reply = demo.write(grant.ucan)
-    file = demo.workspace / path
-    on_disk = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
+    on_disk = demo.hash_on_disk(path)
     wanted = hashlib.sha256(content.encode()).hexdigest()
     return DemoStep(
         ok=bool(approval) and bool(grant) and reply.status_code == 200 and on_disk == wanted,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import select
@@ -101,7 +100,7 @@ def child_read(demo: DemoHarness) -> DemoStep:
     return DemoStep(
         ok=reply["decision"] == "allow"
         and reply.get("http_status") == 200
-        and reply.get("sha256") == _on_disk(demo, path),
+        and reply.get("sha256") == demo.hash_on_disk(path),
         summary=f"the child asked with its chain and no API key, and read {path}",
         decision=reply["decision"],
         evidence={"child_pid": _child(demo).process.pid, **reply},
@@ -131,7 +130,7 @@ def child_offline_read(demo: DemoHarness) -> DemoStep:
     path, _ = NOTE
     reply = _child(demo).send("offline", path)
     return DemoStep(
-        ok=reply.get("http_status") == 200 and reply.get("sha256") == _on_disk(demo, path),
+        ok=reply.get("http_status") == 200 and reply.get("sha256") == demo.hash_on_disk(path),
         summary=f"the child signed without asking the control plane, and read {path}",
         decision="allow" if reply.get("http_status") == 200 else "deny",
         evidence={"child_pid": _child(demo).process.pid, **reply},
@@ -175,7 +174,3 @@ SWARM: Final[tuple[Play, ...]] = (
 def _child(demo: DemoHarness) -> DemoChild:
     assert demo.running_child is not None, "an earlier step started the child"
     return demo.running_child
-
-
-def _on_disk(demo: DemoHarness, path: str) -> str:
-    return hashlib.sha256((demo.workspace / path).read_bytes()).hexdigest()

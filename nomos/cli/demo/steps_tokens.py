@@ -36,7 +36,7 @@ def pdp_read(demo: DemoHarness) -> DemoStep:
     """The PDP verifies the token and returns the file."""
     path, content = NOTE
     reply = demo.read(path, demo.grant.ucan if demo.grant else None)
-    on_disk = hashlib.sha256((demo.workspace / path).read_bytes()).hexdigest()
+    on_disk = demo.hash_on_disk(path)
     body = json_of(reply)
     got = hashlib.sha256(str(body.get("content", "")).encode()).hexdigest()
     return DemoStep(

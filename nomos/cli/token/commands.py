@@ -23,7 +23,6 @@ from nomos.models import MAX_CHAIN_DEPTH
 if TYPE_CHECKING:
     from nomos.cli.token.input import TokenInput
     from nomos.cli.token.inspect import Ask
-    from nomos.cli.token.verdict import TokenVerdict, VerificationTerms
 
 group = typer.Typer(
     help="Inspect and verify tokens: invocations, chains and receipts.", no_args_is_help=True
@@ -139,10 +138,8 @@ def inspect(source: Source = None, *, as_json: AsJson = False) -> None:
     _each(source, one, as_json=as_json)
 
 
-def _add_verifying_command(
-    name: str, show: Callable[[TokenVerdict, TokenInput, VerificationTerms, bool], None], about: str
-) -> None:
-    """Add a command that verifies tokens on the terms in its options."""
+def _add_verifying_command(name: str, about: str, *, explain: bool) -> None:
+    """Add a command that verifies tokens on the terms in its options; `explain` adds a report."""
 
     @group.command(name, help=about)
     def command(
@@ -165,6 +162,7 @@ def _add_verifying_command(
     ) -> None:
         from nomos.cli.token import options as given_options
         from nomos.cli.token import verdict as judging
+        from nomos.cli.token import verdict_view
 
         options = given_options.Options(
             issuers=issuer,
@@ -185,43 +183,20 @@ def _add_verifying_command(
         def one(given: TokenInput, ask: Ask) -> bool:
             with given_options.open_terms(options, given) as terms:
                 verdict = judging.verdict(given, terms, ask)
-                show(verdict, given, terms, as_json)
+                if as_json:
+                    text = {"text": verdict_view.text(verdict, given, terms)} if explain else {}
+                    print_json(verdict.as_json() | text)
+                elif explain:
+                    verdict_view.render_report(verdict, given, terms, stdout)
+                else:
+                    verdict_view.render_verdict(verdict, terms, stdout)
             return verdict.ok
 
         _each(source, one, as_json=as_json)
 
 
-def _print_verdict(
-    verdict: TokenVerdict,
-    given: TokenInput,
-    terms: VerificationTerms,
-    as_json: bool,  # noqa: FBT001
-) -> None:
-    from nomos.cli.token import verdict_view
-
-    if as_json:
-        print_json(verdict.as_json())
-    else:
-        verdict_view.render_verdict(verdict, terms, stdout)
-
-
-def _print_explanation(
-    verdict: TokenVerdict,
-    given: TokenInput,
-    terms: VerificationTerms,
-    as_json: bool,  # noqa: FBT001
-) -> None:
-    from nomos.cli.token import verdict_view
-
-    if as_json:
-        print_json({**verdict.as_json(), "text": verdict_view.text(verdict, given, terms)})
-    else:
-        verdict_view.render_report(verdict, given, terms, stdout)
-
-
 _add_verifying_command(
     "verify",
-    _print_verdict,
     """Verify a token as a service would, and print why it is denied.
 
     The token is not used up. Whether it was used before is known to the
@@ -231,10 +206,10 @@ _add_verifying_command(
     Exit status: 0 verified; 1 denied, or a receipt of a denied call; 2 the
     options or the token cannot be read.
     """,
+    explain=False,
 )
 _add_verifying_command(
     "why",
-    _print_explanation,
     """Explain a token and its verdict in full, as text.
 
     Prints the text of `nomos.Verifier.explain`, for chains too, and what was not
@@ -242,6 +217,7 @@ _add_verifying_command(
 
     The exit status is as in `nomos token verify`.
     """,
+    explain=True,
 )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +16,6 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from nomos._core.call import RequestedCall
-from nomos._core.revocation_status import RevocationStatus
 from nomos._identifiers import is_did
 from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.urls import checked_url, is_loopback
@@ -24,7 +23,7 @@ from nomos._settings import VARIABLES, checked_api_key, stray
 from nomos.cli import insecure_hosts
 from nomos.cli.operator_key import DEV_KEY_FILE, KEY, KEY_FILE, find_key
 from nomos.cli.token.input import TokenInput
-from nomos.cli.token.verdict import RevocationView, VerificationTerms
+from nomos.cli.token.verdict import GivenRevocations, VerificationTerms
 from nomos.errors import ConfigurationError, Unreachable
 from nomos.models import Command, Secret
 
@@ -50,39 +49,6 @@ class Options:
     at: str | None
     allow_missing_prf: bool
     pdp: bool
-
-
-@dataclass(frozen=True)
-class KnownRevocations:
-    """The ids given with --revoked."""
-
-    ids: frozenset[str]
-
-    @property
-    def described(self) -> str:
-        many = "1 revoked" if len(self.ids) == 1 else f"{len(self.ids)} revoked"
-        return f"{many} given by --revoked" if self.ids else ""
-
-    def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        return RevocationStatus(self.ids.intersection(ids))
-
-
-@dataclass(frozen=True)
-class FeedRevocations:
-    """The revocations of a control plane's feed, and those given with --revoked."""
-
-    follower: ControlPlaneSync
-    url: str
-    known: KnownRevocations
-
-    @property
-    def described(self) -> str:
-        besides = f", and {self.known.described}" if self.known.described else ""
-        return f"the feed of {self.url}{besides}"
-
-    def lookup(self, ids: Collection[str]) -> RevocationStatus:
-        seen, named = self.follower.lookup(ids), self.known.lookup(ids)
-        return RevocationStatus(seen.revoked | named.revoked, seen.age_seconds, seen.error)
 
 
 @contextmanager
@@ -114,7 +80,7 @@ def _terms(options: Options, given: TokenInput) -> VerificationTerms:
         audience=None if options.audience is None else _did(options.audience, "--audience"),
         call=_call(options),
         now=_moment(options.at),
-        view=_known(options),
+        view=GivenRevocations(frozenset(_revoked(each) for each in options.revoked)),
         leeway=options.leeway,
         max_depth=options.max_depth,
         allow_missing_prf=options.allow_missing_prf,
@@ -122,14 +88,10 @@ def _terms(options: Options, given: TokenInput) -> VerificationTerms:
     )
 
 
-def _known(options: Options) -> KnownRevocations:
-    return KnownRevocations(frozenset(_revoked(each) for each in options.revoked))
-
-
 @contextmanager
 def _followed(
     options: Options, control_url: str, terms: VerificationTerms
-) -> Iterator[RevocationView]:
+) -> Iterator[GivenRevocations]:
     """Follow the feed of the one trusted issuer. A feed has no revocations of other issuers."""
     issuer, *others = dict.fromkeys(terms.issuers)
     if others:
@@ -144,7 +106,7 @@ def _followed(
     follower = ControlPlaneSync(url, api_key=key, trust_anchor=issuer, allow_insecure=hosts)
     try:
         _ready(follower)
-        yield FeedRevocations(follower, url, _known(options))
+        yield replace(terms.view, url=url, follower=follower)
     finally:
         follower.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from nomos._core import token_verification
 from nomos._core.call import RequestedCall
@@ -18,6 +18,7 @@ from nomos._core.revocation_status import RevocationStatus
 from nomos._core.token_verification import VerifierRules
 from nomos._core.verification import LookupRevocations
 from nomos._core.verification_receipt import ALLOW, FIX, hashes
+from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.runtime import run_flow
 from nomos._protocol import ReceiptVerified, Refused, Verified, VerifyReceipt
 from nomos._times import iso_seconds
@@ -30,13 +31,29 @@ from nomos.models import MAX_CHAIN_DEPTH
 REPLAY: Final = "whether it was used before: only the service knows"
 
 
-class RevocationView(Protocol):
-    """A source of revocations, and its description."""
+@dataclass(frozen=True)
+class GivenRevocations:
+    """The ids given with --revoked, and the revocations of the feed at `url`, if it is followed.
+
+    `described` names both sources; it is empty without any.
+    """
+
+    ids: frozenset[str]
+    url: str = ""
+    follower: ControlPlaneSync | None = None
 
     @property
-    def described(self) -> str: ...
+    def described(self) -> str:
+        feed = [f"the feed of {self.url}"] if self.follower is not None else []
+        named = [f"{len(self.ids)} revoked given by --revoked"] if self.ids else []
+        return ", and ".join(feed + named)
 
-    def lookup(self, ids: Collection[str]) -> RevocationStatus: ...
+    def lookup(self, ids: Collection[str]) -> RevocationStatus:
+        named = self.ids.intersection(ids)
+        if self.follower is None:
+            return RevocationStatus(named)
+        seen = self.follower.lookup(ids)
+        return RevocationStatus(seen.revoked | named, seen.age_seconds, seen.error)
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,7 @@ class VerificationTerms:
     audience: str | None
     call: RequestedCall | None
     now: int
-    view: RevocationView
+    view: GivenRevocations
     leeway: int = 0
     max_depth: int = MAX_CHAIN_DEPTH
     allow_missing_prf: bool = False
