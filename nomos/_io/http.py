@@ -36,15 +36,7 @@ from nomos._io import excess_bytes
 from nomos._io.deadline import Deadline
 from nomos._io.failures import failures, unreachable
 from nomos._io.proxies import proxy_for
-from nomos._io.reply_body import (
-    apieces,
-    bound,
-    bound_announced,
-    check_plain,
-    new_call_id,
-    pieces,
-    read,
-)
+from nomos._io.reply_body import areceive, check_plain, new_call_id, pieces, read, receive
 from nomos._io.urls import checked_url
 from nomos.models import Secret
 
@@ -124,9 +116,7 @@ class Http:
                 self._using() as held,
                 self._sent(held.client, send, call_id, own) as response,
             ):
-                check_plain(response.headers)
-                bound_announced(response.headers)
-                reply = _whole(response)
+                reply = receive(response)
                 if excess_bytes.state_after(response) == "unknown":
                     self._give_up(held)
                 reply_identity.check(reply, call_id)
@@ -149,14 +139,14 @@ class Http:
                 self._using() as held,
                 self._sent(held.client, send, call_id, own) as response,
             ):
-                check_plain(response.headers)
                 if response.status_code != 200:
-                    reply = _whole(response)
+                    reply = receive(response)
                     reply_identity.check(reply, call_id)
                     yield reply, iter(())
                 else:
-                    reply = read(response.status_code, response.headers, bytearray())
-                    yield reply, reply_identity.check_lines(self._steady(response), call_id)
+                    check_plain(response.headers)
+                    lines = reply_identity.check_lines(self._steady(response), call_id)
+                    yield read(response), lines
                 if excess_bytes.state_after(response) == "unknown":
                     self._give_up(held)
         except failures() as error:
@@ -216,15 +206,6 @@ class Http:
         held, self._client = self._client, None
         if held is not None:
             held.close()
-
-
-def _whole(response: httpx.Response) -> HttpReply:
-    """Read a reply of limited size completely."""
-    body = bytearray()
-    for chunk in pieces(response):
-        body += chunk
-        bound(body)
-    return read(response.status_code, response.headers, body)
 
 
 class _ProcessClient:
@@ -301,13 +282,7 @@ class AsyncHttp:
             headers=self._endpoint.headers(send, call_id),
             content=send.body,
         ) as response:
-            body = bytearray()
-            check_plain(response.headers)
-            bound_announced(response.headers)
-            async for chunk in apieces(response):
-                body += chunk
-                bound(body)
-            reply = read(response.status_code, response.headers, body)
+            reply = await areceive(response)
             if excess_bytes.state_after(response) == "unknown":
                 held.given_up = True
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from nomos._core.effects import HttpReply
@@ -26,10 +26,24 @@ def pieces(response: httpx.Response) -> Iterator[bytes]:
     yield from cast("httpx.SyncByteStream", response.stream)
 
 
-async def apieces(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The same as `pieces`, for tasks."""
+def receive(response: httpx.Response) -> HttpReply:
+    """Read a reply completely. Raises `InvalidResponse` if it is compressed or too long."""
+    body = bytearray()
+    _check_head(response.headers)
+    for piece in pieces(response):
+        body += piece
+        _bound(body)
+    return read(response, body)
+
+
+async def areceive(response: httpx.Response) -> HttpReply:
+    """The same as `receive`, for tasks."""
+    body = bytearray()
+    _check_head(response.headers)
     async for piece in cast("httpx.AsyncByteStream", response.stream):
-        yield piece
+        body += piece
+        _bound(body)
+    return read(response, body)
 
 
 def check_plain(headers: Mapping[str, str]) -> None:
@@ -40,15 +54,14 @@ def check_plain(headers: Mapping[str, str]) -> None:
         )
 
 
-def bound_announced(headers: Mapping[str, str]) -> None:
-    """Reject a reply by its announced length, before it is read."""
+def _check_head(headers: Mapping[str, str]) -> None:
+    check_plain(headers)
     announced = headers.get("content-length", "")
     if announced.isdigit() and (len(announced) > 15 or int(announced) > MAX_REPLY):
         raise _too_long()
 
 
-def bound(body: bytearray) -> None:
-    """Reject a body that is too long."""
+def _bound(body: bytearray) -> None:
     if len(body) > MAX_REPLY:
         raise _too_long()
 
@@ -57,7 +70,7 @@ def _too_long() -> InvalidResponse:
     return InvalidResponse(f"the control plane's reply is longer than {MAX_REPLY} bytes")
 
 
-def read(status: int, headers: Mapping[str, str], body: bytearray) -> HttpReply:
-    """Return the reply, with lower-case header names."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-    return HttpReply(status, lowered, bytes(body), time.time())
+def read(response: httpx.Response, body: bytes | bytearray = b"") -> HttpReply:
+    """Return the reply with this body, with lower-case header names."""
+    lowered = {name.lower(): value for name, value in response.headers.items()}
+    return HttpReply(response.status_code, lowered, bytes(body), time.time())

@@ -106,12 +106,12 @@ class TokenVerdict:
         result: dict[str, Any] = {"kind": self.kind, "verified": self.ok, **self.facts}
         if self.refusal is not None:
             result |= {"code": self.refusal.code, "message": sentence(self.refusal)}
-            rest = {name: getattr(self.refusal, name) for name in ("hop", *COMPARED, "fix")}
+            rest = {
+                name: getattr(self.refusal, name)
+                for name in ("hop", "field", "wanted", "found", "fix")
+            }
             result |= {name: value for name, value in rest.items() if value is not None}
         return {**result, "not_checked": list(self.unchecked)}
-
-
-COMPARED: Final = ("field", "wanted", "found")
 
 
 def sentence(refusal: Denied) -> str:

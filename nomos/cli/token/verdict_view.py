@@ -13,11 +13,12 @@ from nomos._core.unverified import UnverifiedToken
 from nomos._limits import MAX_LINKS, MAX_TOKEN
 from nomos.cli.token.chain import claims_of
 from nomos.cli.token.input import TokenInput
-from nomos.cli.token.verdict import COMPARED, TokenVerdict, VerificationTerms, sentence
+from nomos.cli.token.verdict import TokenVerdict, VerificationTerms, sentence
 from nomos.cli.token.view import (
     MAX_TEXT,
     NARROW,
     arguments,
+    compared,
     moment_of,
     outlet,
     receipt_rows,
@@ -147,12 +148,7 @@ def _refused(refusal: Denied) -> Iterator[tuple[str, Text]]:
     yield "why", Text(plain(sentence(refusal), MAX_TEXT))
     if refusal.hop is not None:
         yield "hop", Text(str(refusal.hop))
-    styles = {"wanted": "green", "found": "red"}
-    for name in COMPARED:
-        value = getattr(refusal, name)
-        if value is not None:
-            shown = token_report.dated(refusal.field, value) if name in styles else value
-            yield name, Text(plain(str(shown), MAX_TEXT), styles.get(name, ""))
+    yield from compared(refusal)
     if refusal.fix is not None:
         yield "fix", Text(plain(refusal.fix, MAX_TEXT), "bold")
 

@@ -23,7 +23,7 @@ from nomos.cli.swarm.view import names
 from nomos.cli.token.inspect import ChainReport, Hop, ReceiptReport, TokenFinding
 from nomos.cli.visible_text import MAX_LINE, plain, value_text
 from nomos.constraints import from_pol
-from nomos.errors import ConfigurationError
+from nomos.errors import ConfigurationError, Denied
 from nomos.models import describe_resource
 
 LABEL: Final = 9
@@ -150,16 +150,20 @@ def problem(finding: TokenFinding) -> Iterator[tuple[str, Text]]:
     """Yield a problem as labelled rows: its code, its message, and the compared values."""
     code, message = plain(finding.code), plain(finding.message, MAX_TEXT)
     yield WRONG, Text.assemble((code, "bold red"), (f"  {message}", "red"))
-    if finding.field is not None:
-        yield "field", Text(plain(finding.field))
-    if finding.wanted is not None:
-        yield "wanted", Text(plain(_dated(finding, finding.wanted), MAX_TEXT), "green")
-    if finding.found is not None:
-        yield "found", Text(plain(_dated(finding, finding.found), MAX_TEXT), "red")
+    yield from compared(finding)
 
 
-def _dated(finding: TokenFinding, compared: str) -> str:
-    return dated(finding.field, compared) or compared
+def compared(refused: TokenFinding | Denied) -> Iterator[tuple[str, Text]]:
+    """Yield the field that a refusal is about, and the two values that were compared, if known."""
+    if refused.field is not None:
+        yield "field", Text(plain(refused.field, MAX_TEXT))
+    for label, value, style in (
+        ("wanted", refused.wanted, "green"),
+        ("found", refused.found, "red"),
+    ):
+        text = dated(refused.field, value)
+        if text is not None:
+            yield label, Text(plain(text, MAX_TEXT), style)
 
 
 def as_json(found: ChainReport) -> dict[str, Any]:
@@ -250,12 +254,8 @@ def _who(hop: Hop, name: Any) -> Text:
     wrong = hop.signature == "bad" or claims is None
     style = "bold red" if wrong else "bold"
     if claims is None:
-        unreadable = (
-            "this invocation cannot be read"
-            if hop.kind == "invocation"
-            else "this link cannot be read"
-        )
-        return Text(unreadable, style)
+        what = "invocation" if hop.kind == "invocation" else "link"
+        return Text(f"this {what} cannot be read", style)
     verb = "delegated to" if hop.kind == "delegation" else "used at"
     text = Text.assemble((f"{verb} ", "dim"), (name(str(claims["aud"])), style))
     text.append(f"  signed by {name(str(claims['iss']))} ", "dim")
