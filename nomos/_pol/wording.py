@@ -74,7 +74,9 @@ def _pattern(statement: Statement, *, inside: bool) -> str | None:
             said = f"is not {_value(value)}"
         case ["and", [["like", path, "*"], ["not", ["like", other, glob]]]] if path == other:
             said = f"is not like {_value(glob)}"
-        case ["or", [["==", path, _], _, *_] as either] if _is_choice(either, path):
+        case ["or", [["==", path, _], _, *_] as either] if all(
+            each[:2] == ["==", path] for each in either
+        ):
             said = f"is one of {', '.join(_value(each[2]) for each in either)}"
         case ["and", [["!=", one, []], ["!=", two, {}], ["any", path, each]]] if (
             one == two == path and statement[1][1][2] == {}
@@ -131,10 +133,6 @@ def _quantified(word: str, path: str, inner: Statement, *, inside: bool) -> str:
 def _strictly(statement: Statement) -> str | None:
     path = about(statement)
     return None if path is None else strict(path)
-
-
-def _is_choice(either: Sequence[Statement], path: str) -> bool:
-    return all(each[0] == "==" and each[1] == path for each in either)
 
 
 def _name(path: str, *, inside: bool) -> str:

@@ -226,7 +226,11 @@ class _ExplainedQuestion:
 
     def _mend(self) -> Iterator[Suggestion]:
         failing = self._named(self.verdict)
-        parts = tuple(PolicyPart(each.policy, tuple(_failing(each))) for each in failing)
+        # Evaluation stopped at the first unmet condition, if that one fails.
+        parts = tuple(
+            PolicyPart(each.policy, tuple(one for one in each.unmet[:1] if one.state == "fails"))
+            for each in failing
+        )
         yield Suggestion("mend", parts, then=decide(self._without(failing), self.inquiry))
 
     def _with_question(self, change: Suggestion) -> Suggestion:
@@ -247,12 +251,6 @@ def _can_change(node: Node) -> bool:
     """Whether the condition is about more than the command and the approval."""
     cosigned = mentions(node, "context", "cosigned") or mentions(node, "context", "cosigner")
     return not cosigned and not _is_about(node, ACTION, RESOURCE)
-
-
-def _failing(look: PolicyTrace) -> Iterator[Condition]:
-    """Yield the condition at which evaluation stopped: the first unmet one, if it fails."""
-    first = look.unmet[:1]
-    yield from (each for each in first if each.state == "fails")
 
 
 def _suggested(bundle: Bundle, inquiry: PolicyQuestion) -> Policy:

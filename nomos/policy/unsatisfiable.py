@@ -25,7 +25,6 @@ from nomos._limits import MAX_INTEGER
 from nomos.models import MAX_PURPOSE
 from nomos.policy.tree import (
     RESOURCE,
-    Comparison,
     Node,
     comparisons,
     conjuncts,
@@ -82,7 +81,7 @@ def _entities(body: Node) -> Iterator[str]:
 
 def _texts(body: Node) -> Iterator[str]:
     for each in comparisons(body):
-        path, value = _path_of(each), each.value
+        path, value = read_path(each.subject) or (), each.value
         if not isinstance(value, str) or each.operator == "like":
             continue
         if path == ("principal", "rootAgent") and not is_did(value):
@@ -94,10 +93,6 @@ def _texts(body: Node) -> Iterator[str]:
             )
         if path == ("context", "purpose") and len(value) > MAX_PURPOSE:
             yield f"context.purpose is never so long: the limit is {MAX_PURPOSE} characters"
-
-
-def _path_of(comparison: Comparison) -> Path:
-    return read_path(comparison.subject) or ()
 
 
 def _numbers(body: Node) -> Iterator[str]:

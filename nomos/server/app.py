@@ -37,7 +37,6 @@ from nomos.server.settings import Settings
 from nomos.server.signing.issuers import Issuers
 from nomos.server.signing.keys import SignerPort
 from nomos.server.startup import PDP_KEY, check_depth, open_folder
-from nomos.server.storage.store import Store
 from nomos.server.storage.tenants import DEFAULT
 
 
@@ -62,9 +61,6 @@ class System:
         self.quotas = control.quotas
         self.host_names = tuple(host_names)
         self._context = control
-        self._clock = control.clock
-        self._notifier = control.notifier
-        self._control_url = control.control_url
         self._closing = closing
 
     @property
@@ -97,6 +93,8 @@ class System:
                 )
                 live = await activation.adopt(store, settings, given, tenant=DEFAULT, clock=clock)
                 pdp_did = await keys.did(PDP_KEY)
+                # The number of questions of each app in each second of the last minute.
+                recent = await store.decisions_since(int((clock() - WINDOW) * 1000))
                 control = ControlContext(
                     signer=signer,
                     store=store,
@@ -111,7 +109,7 @@ class System:
                     pdp_url=settings.pdp_url,
                     version=_version(),
                     max_chain_depth=settings.max_chain_depth,
-                    rates=rates_of_apps(await _recent(store, clock())),
+                    rates=rates_of_apps(recent),
                 )
                 pdp = PdpContext(
                     signer=signer,
@@ -153,7 +151,7 @@ class System:
         `covers` are the roles that an operator's app may decide for (`"*"`: all). If it `succeeds`
         other apps of its name that the server made, it takes over their agents.
         """
-        issued = credentials.issue(name, role, DEFAULT, self._clock(), covers=covers)
+        issued = credentials.issue(name, role, DEFAULT, self._context.clock(), covers=covers)
         await self.store.add_app(issued.app, issued.key, succeeds=succeeds)
         return issued.text
 
@@ -171,21 +169,17 @@ class System:
         """Return a one-time link that signs in to the pages as the owner of this API key."""
         sent = [f"Bearer {operator.reveal()}"]
         key = await credentials.authenticate(self.store, sent, login.OPERATORS)
-        made = await login.make(self.store.sessions, key, self._clock(), self._control_url)
+        context = self._context
+        made = await login.make(self.store.sessions, key, context.clock(), context.control_url)
         return made.url
 
     def stopping(self) -> None:
         """Answer the calls that wait, such as those for an approval."""
-        self._notifier.stop()
+        self._context.notifier.stop()
 
     async def close(self) -> None:
         """Finish running work and release the folder. Idempotent."""
         await self._closing.aclose()
-
-
-async def _recent(store: Store, now: float) -> Sequence[tuple[str, int, int]]:
-    """Return the number of questions of each app in each second of the last minute."""
-    return await store.decisions_since(int((now - WINDOW) * 1000))
 
 
 def _version() -> str:

@@ -13,7 +13,7 @@ import functools
 import socket
 import sys
 from collections.abc import Callable, Collection, Iterator
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -28,27 +28,15 @@ from nomos.server.connections.protocol import Connection
 from nomos.server.connections.table import ConnectionTable
 from nomos.server.log_limits import limit_logs
 
+if TYPE_CHECKING:
+    from nomos.server.app import System
+
 BACKLOG: Final = 2048
 """Connections that wait in the kernel, so that a burst is queued and not refused."""
 
 MAX_PORT: Final = 65535
 GRACE_SECONDS: Final = 5
 """How long running requests may take after the server is asked to stop."""
-
-
-class ServedApps(Protocol):
-    """The part of `nomos.server.app.System` that is served."""
-
-    @property
-    def control(self) -> ASGIApp: ...
-
-    @property
-    def pdp(self) -> ASGIApp: ...
-
-    @property
-    def host_names(self) -> Collection[str]: ...
-
-    def stopping(self) -> None: ...
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -89,7 +77,7 @@ def _cannot_listen(host: str, port: int, failure: OSError) -> ConfigurationError
 
 
 async def serve(
-    system: ServedApps,
+    system: System,
     control_socket: socket.socket,
     pdp_socket: socket.socket,
     *,

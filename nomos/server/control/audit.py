@@ -129,7 +129,8 @@ async def get_receipts(context: Context, request: Request, caller: ApiKey) -> Re
 
 async def _rows(context: Context, caller: ApiKey, query: ReceiptQuery) -> tuple[Found, ...]:
     """Return the matching rows, and one more than the limit if there is one."""
-    tenant, app, limit = caller.tenant, _only(caller), query.limit + 1
+    tenant, limit = caller.tenant, query.limit + 1
+    app = caller.app if caller.role == "agent" else None
     if query.tree is not None:
         rows = await context.store.log.family(tenant, query.tree)
         return tuple(
@@ -246,11 +247,6 @@ def receipt_query(query: bytes) -> ReceiptQuery:
     if len(places) > 1:
         raise InvalidRequest(f"{' and '.join(places)}: give one of them", fields=places)
     return ReceiptQuery(**given)
-
-
-def _only(caller: ApiKey) -> str | None:
-    """Return the app whose receipts the caller may see; None for all apps."""
-    return caller.app if caller.role == "agent" else None
 
 
 def _may_see(caller: ApiKey, record: Record) -> bool:
