@@ -1,4 +1,4 @@
-"""What a control plane answers to a question that it allows, made by hand."""
+"""Replies of a control plane that allows, made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clean environment for every test, and what many tests need."""
+"""A clean environment for every test, and fixtures that many tests share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data folder with things that must never work again, and ways to damage it."""
+"""A data folder with used and revoked tokens, and ways to damage it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verifier that says what it is told to, for what surrounds the real one."""
+"""A verifier with scripted results, for tests of the code around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files of tests run on one worker, and which begin."""
+"""Which test files share a worker, and which run first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A control plane that answers whatever a test wants, on a real socket."""
+"""A control plane on a real socket with scripted replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A person at another desk: a process of its own, which sees a question and answers it.
+"""An operator in a process of its own, who reads a question and decides it.
 
     python human.py URL KEY_FILE ENVELOPE_ID approve|deny
 

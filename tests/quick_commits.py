@@ -1,4 +1,4 @@
-"""Commits that do not wait for the disk: no test cuts the power.
+"""Commits without waiting for the disk, since no test cuts the power.
 
 Servers that tests start as processes of their own do wait for it.
 """

@@ -1,4 +1,4 @@
-"""Databases that are brought up to date from a copy: one is migrated, and the others repeat it.
+"""Migrates one database, and copies it for the other tests.
 
 The migrations themselves are tested in `server/storage`, and by every `nomos dev` that is started.
 """

@@ -1,4 +1,4 @@
-"""Policies that are validated once in a process: hundreds of systems are opened with the same."""
+"""Validates equal policies once in a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements that are compiled once in a process: hundreds of databases get the same ones."""
+"""Compiles SQL statements once in a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads that Python and the binary could read differently, made of one that both read."""
+"""Payloads that Python and the binary could read differently, made from a valid one."""
 
 from __future__ import annotations
 

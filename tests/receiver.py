@@ -1,4 +1,4 @@
-"""A webhook's receiver on loopback that answers as it is told: well, badly, slowly, not at all."""
+"""A webhook receiver on loopback with scripted replies: good, faulty, slow or none."""
 
 from __future__ import annotations
 

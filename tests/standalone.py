@@ -1,4 +1,4 @@
-"""A control plane, a PDP that stands alone, and a wire between them that can be cut."""
+"""A control plane, a standalone PDP, and a connection between them that can be cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests read from a server's database and put into it; the server itself has no use for it."""
+"""Access to a server's database for tests only."""
 
 from __future__ import annotations
 

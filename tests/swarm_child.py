@@ -1,4 +1,4 @@
-"""The last process of a swarm: reads a repository through the PDP, and prints what it got.
+"""The last process of a swarm: reads a repository through the PDP, and prints it.
 
     python swarm_child.py KEY_FILE RECEIPT
 

@@ -1,4 +1,4 @@
-"""A parent in the middle: runs a published snippet in its own process, and starts the child.
+"""A parent in the middle of a swarm: runs a published snippet, and starts the child.
 
     python swarm_parent.py SNIPPET CHILD_KEY_FILE
 

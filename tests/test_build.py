@@ -1,4 +1,4 @@
-"""Building the wheel, installing it in each way there is, and building on a machine that can't."""
+"""Building the wheel, installing it, and building on machines that lack something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A control plane, or a proxy before it, that answers something else than was asked.
+"""Replies about another question than the one that was sent are refused.
 
 The true answers come from a real one, so whatever is signed would be honoured by its PDP.
 """

@@ -1,4 +1,4 @@
-"""`kill -9` under load: what a client was told is on record, and no approval counts twice."""
+"""`kill -9` under load: acknowledged answers are stored, and no approval is used twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples run as their README says, with a person at the terminal."""
+"""The examples run as their README says, with scripted input of the operator."""
 
 from __future__ import annotations
 

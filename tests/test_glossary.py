@@ -1,4 +1,4 @@
-"""One word per idea: what `docs/glossary.md` rules out is in no name, docstring or message."""
+"""Words that `docs/glossary.md` excludes are in no name, docstring, message or page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both guards against control planes that fail, lie, dawdle or are not there."""
+"""Both guards against control planes that fail, answer falsely, are slow or missing."""
 
 from __future__ import annotations
 

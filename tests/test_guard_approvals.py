@@ -1,4 +1,4 @@
-"""People decide about real questions on a real system, and what is decided can be proven."""
+"""Approvals on a real system, from the question to the verified receipt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guards of children: they act by what a parent gave them, and never by more."""
+"""Guards of children: they act within their chain, online and offline."""
 
 from __future__ import annotations
 

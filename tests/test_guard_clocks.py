@@ -1,4 +1,4 @@
-"""A machine whose clock is wrong: agents there act all the same, and so do their children."""
+"""A machine with a wrong clock: agents and their children still work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`failure_mode="open"`: a read goes on through an outage, unless it was refused before."""
+"""`failure_mode="open"`: a read continues in an outage, unless it was denied before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for a person on real sockets, from a server that is told when to answer."""
+"""Waiting for an approval over real sockets, from a server with scripted decisions."""
 
 from __future__ import annotations
 

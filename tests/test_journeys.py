@@ -1,4 +1,4 @@
-"""The journeys that must work, over real sockets, processes and files."""
+"""Complete uses of a guard, over real sockets, processes and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom. Arrows point down: edges know the core, the core knows only values."""
+"""Which layer may import which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounds that two programs share are equal, and those that follow from each other fit together."""
+"""Limits that two programs share are equal, and dependent limits fit together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text as long as the PDP takes is bound by its digest, as the README's flow does it."""
+"""A text of the maximum size is bound by its digest, as the README shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published snippets, unchanged, against real servers, a real langgraph, a local GitHub."""
+"""The published snippets, unchanged, with real servers, a real langgraph and a local GitHub."""
 
 from __future__ import annotations
 

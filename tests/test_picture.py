@@ -1,4 +1,4 @@
-"""The rows of `ARCHITECTURE.md` are those of the imports, and each kind of difference is found."""
+"""The table of layers in `ARCHITECTURE.md` agrees with the imports of the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What says "this was checked" is made by what checked it: not from requests, pickles or copies."""
+"""Sealed values are made only by the code that checked them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `import nomos` promises: its names, its twins, and that importing does nothing."""
+"""The names of `import nomos`, its sync and async classes, and an import without effects."""
 
 from __future__ import annotations
 

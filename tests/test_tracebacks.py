@@ -1,4 +1,4 @@
-"""No key and no token in what a tool shows of an error with its local variables."""
+"""Tracebacks with local variables show no key and no token."""
 
 from __future__ import annotations
 

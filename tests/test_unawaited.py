@@ -1,4 +1,4 @@
-"""A forgotten `await` is never a yes: using the result raises, dropping it is logged."""
+"""A call without `await` is never an allow: its use raises, dropping it is logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A receiver's view of webhooks: what is believed, and what each refusal says."""
+"""Verification of webhooks by a receiver, and its errors."""
 
 from __future__ import annotations
 

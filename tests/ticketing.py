@@ -1,4 +1,4 @@
-"""What tests of services share: a provider, a policy, and a service that is registered."""
+"""A provider, a policy and a registered service for tests of services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw TCP servers for tests: what a peer can do to a client below HTTP. Loopback only."""
+"""Raw TCP servers with scripted behaviour below HTTP. Loopback only."""
 
 from __future__ import annotations
 

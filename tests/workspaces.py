@@ -1,4 +1,4 @@
-"""A folder that the filesystem provider serves, without a PDP around it."""
+"""A folder that the filesystem provider serves, without a PDP."""
 
 from __future__ import annotations
 

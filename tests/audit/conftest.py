@@ -1,4 +1,4 @@
-"""One real export for all tests of what can be done to it."""
+"""One real export, shared by the tests that change it."""
 
 from __future__ import annotations
 

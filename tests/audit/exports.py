@@ -1,4 +1,4 @@
-"""A real log, exported by a real server with the real binary, and the means to forge with it."""
+"""A real log, exported by a real server with the real binary, and keys to forge rows with."""
 
 from __future__ import annotations
 

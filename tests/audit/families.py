@@ -1,4 +1,4 @@
-"""Records of families of agents, made one after the other as a server would."""
+"""Audit records of swarms, made in the order in which a server makes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way we could think of to tamper with an export, and what must be found."""
+"""Ways to tamper with an export, each with the finding that must be reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RFC 8785: the published vectors, numbers by hand, and what any value must satisfy."""
+"""RFC 8785: published vectors, numbers, and properties of every value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nomos audit`, against a server that runs and, for `verify`, without one."""
+"""`nomos audit`, against a running server and, for `verify`, without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of an export, one by one."""
+"""The lines of an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One receipt proved by itself, and every way in which it may not be."""
+"""Verification of a single receipt, and every fault of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of tamperings: all found, each with the right row."""
+"""Every change of an export is found, at the right row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What led to what."""
+"""Trees of records: parents, children and outcomes."""
 
 from __future__ import annotations
 

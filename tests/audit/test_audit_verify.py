@@ -1,4 +1,4 @@
-"""Exports that were cut, pinned checkpoints, clocks, versions: what is told apart, and how."""
+"""Verification of exports: truncated files, pinned checkpoints, clocks and versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following a key log from a key that is known to the one that signs now."""
+"""Following a key log from a known key to the newest."""
 
 from __future__ import annotations
 

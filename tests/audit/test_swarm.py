@@ -1,4 +1,4 @@
-"""Who forked whom, with what, and what each one did, as the record has it."""
+"""Swarms in the audit log: delegations, calls and revocations of each agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members that are alike are put together, and nothing that differs is lost among them."""
+"""Similar members of a swarm are grouped, and different ones are kept apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stranger can make a verifier do: milliseconds until each monster is refused."""
+"""The time until a verifier refuses each of the most expensive invalid tokens, in milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer about something else than was asked, or that leads a person astray: it is refused."""
+"""The command line refuses replies about other objects, and unsafe URLs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `nomos dev` keeps for people, and that its webhook outlives it."""
+"""`nomos dev`: the files that it keeps, and webhooks after a kill."""
 
 from __future__ import annotations
 

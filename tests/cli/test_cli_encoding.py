@@ -1,4 +1,4 @@
-"""What the commands print where the stream cannot hold their marks."""
+"""Output on streams that cannot encode every character."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--insecure-host`: every command that talks to a control plane takes it, and obeys the rule."""
+"""`--insecure-host` for every command that talks to a control plane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command line of which the reply was lost: it is sent again, or says how to look."""
+"""A lost reply: the command line repeats the request, or prints how to check the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the command line finds the operator's key, and what it makes of answers."""
+"""The source of the operator's key, and the handling of replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nomos operators`, on the data folder of a server that runs meanwhile or does not."""
+"""`nomos operators`, on the data folder of a running or stopped server."""
 
 from __future__ import annotations
 

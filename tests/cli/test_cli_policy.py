@@ -1,4 +1,4 @@
-"""`nomos policy`, as real processes; the versions against a real server."""
+"""`nomos policy`, as real processes; versions against a real server."""
 
 from __future__ import annotations
 

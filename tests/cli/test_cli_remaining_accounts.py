@@ -1,4 +1,4 @@
-"""What `nomos apps` and `nomos revoke` say of accounts that an operator leaves behind."""
+"""`nomos apps` and `nomos revoke` list the remaining accounts of an operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nomos services`: what a person hears who names a service wrongly, or has none."""
+"""`nomos services`: wrong names, and an empty list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys that came with more than the key: what it is, is said, and never the key itself."""
+"""API keys with other text around them: the text is reported, and never the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nomos swarm`, from an export and against a server on which agents forked each other."""
+"""`nomos swarm`, from an export and against a server with forked agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nomos token inspect`: what it draws, what it never prints, and what strangers send it."""
+"""`nomos token inspect`: its output, secrets that it never prints, and hostile input."""
 
 from __future__ import annotations
 

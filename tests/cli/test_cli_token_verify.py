@@ -1,4 +1,4 @@
-"""`nomos token verify` and `why`: verdicts on terms that options name."""
+"""`nomos token verify` and `why`, with issuer, audience and other terms as options."""
 
 from __future__ import annotations
 

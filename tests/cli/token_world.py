@@ -1,4 +1,4 @@
-"""Tokens that are good now, for a command that looks at the clock."""
+"""Tokens that are valid now, for commands that read the clock."""
 
 from __future__ import annotations
 

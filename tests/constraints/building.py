@@ -1,4 +1,4 @@
-"""Constraints and policies at random, for what must hold of all of them."""
+"""Random constraints and policies for property tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real binary deciding: whether a call passes, and whether a policy is signed or forked."""
+"""The real binary's answers: whether a call passes, and whether a policy is signed or forked."""
 
 from __future__ import annotations
 

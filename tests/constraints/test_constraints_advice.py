@@ -1,4 +1,4 @@
-"""What somebody hears who gives a builder what its neighbour takes."""
+"""Advice for arguments that belong to another builder."""
 
 from __future__ import annotations
 

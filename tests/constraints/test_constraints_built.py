@@ -1,4 +1,4 @@
-"""How constraints are built, combined and worded, and what is refused with which words."""
+"""Constraints: construction, combination, wording and errors."""
 
 from __future__ import annotations
 

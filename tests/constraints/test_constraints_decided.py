@@ -1,4 +1,4 @@
-"""What each constraint lets through, by the binary that decides."""
+"""The calls that each constraint permits, as the binary decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each limit lies, and how each step of a path is read: one case on either side."""
+"""Limits and the steps of paths: one case on either side of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constraints from the guard to the gate: asked, signed, handed on, and held at each call."""
+"""Constraints from guard to PDP: requested, signed, delegated and enforced."""
 
 from __future__ import annotations
 

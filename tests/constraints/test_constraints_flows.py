@@ -1,4 +1,4 @@
-"""What a guard does about constraints when the other side does not keep to them, or is silent."""
+"""Constraints in a guard's flows if the control plane ignores them or is unreachable."""
 
 from __future__ import annotations
 

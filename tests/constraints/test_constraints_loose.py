@@ -1,4 +1,4 @@
-"""Paths with `[]` and an optional step, which say less than they seem to."""
+"""Paths with `[]` and an optional step, which permit more than they seem to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fork refuses as wider, against brute force: every value of a small universe."""
+"""Forks that are refused as wider, compared with every value of a small universe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of every constraint that can be built, and of every policy that can be read."""
+"""Properties of every constraint that can be built, and of every `pol` that can be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edges of the builders, and what is said word for word; each was found by changing the code."""
+"""Edges of the builders, and their exact messages."""
 
 from __future__ import annotations
 

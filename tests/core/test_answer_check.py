@@ -1,4 +1,4 @@
-"""What is signed is what was asked, narrowed at most, whatever the control plane answers."""
+"""An allow is accepted only if it covers the question that was sent, or less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for people, with the outside world and its clock played by hand."""
+"""The flows of approvals, with scripted effects and a scripted clock."""
 
 from __future__ import annotations
 

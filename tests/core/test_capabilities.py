@@ -1,4 +1,4 @@
-"""`with` and `can`: what each says, and that nothing is read as more than it says."""
+"""`with` and `can`: what each means, and what is refused."""
 
 from __future__ import annotations
 

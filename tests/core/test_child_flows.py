@@ -1,4 +1,4 @@
-"""What a child does with the chains that it was given, with the binary played by hand."""
+"""The flows of a child with its chains, with scripted answers of the binary."""
 
 from __future__ import annotations
 

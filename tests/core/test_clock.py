@@ -1,4 +1,4 @@
-"""The control plane's time, as this machine learns and hands it on."""
+"""The offset to the control plane's clock: learned, stated and passed to children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following the feed: nothing but the issuer's own log, in its own order, to its own end."""
+"""The state of a feed's follower accepts the issuer's own log only, in order and complete."""
 
 from __future__ import annotations
 

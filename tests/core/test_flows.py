@@ -1,4 +1,4 @@
-"""The flows, with the outside world played by hand."""
+"""The flows of a guard, with scripted effects."""
 
 from __future__ import annotations
 

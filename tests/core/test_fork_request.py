@@ -1,4 +1,4 @@
-"""Forking as a conversation with the binary: which chain, how many requests, what a no means."""
+"""The flow that forks children: choice of chains, number of requests, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all HTTP edges do alike: JSON, bearer tokens, ids of requests, queries, errors."""
+"""Rules of all HTTP edges: JSON, bearer tokens, request ids, queries, errors."""
 
 from __future__ import annotations
 

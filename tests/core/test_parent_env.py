@@ -1,4 +1,4 @@
-"""Chains as variables and back: a law, and everything that is not certain."""
+"""Chains as environment variables and back, and every malformed variable."""
 
 from __future__ import annotations
 

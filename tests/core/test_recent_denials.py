@@ -1,4 +1,4 @@
-"""Refusals are remembered by command and resource, and an outage does not undo them."""
+"""Denials are remembered by command and resource, also in an outage."""
 
 from __future__ import annotations
 

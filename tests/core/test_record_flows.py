@@ -1,4 +1,4 @@
-"""Revoking and receipts, with the outside world played by hand."""
+"""The flows of revocations and receipts, with scripted effects."""
 
 from __future__ import annotations
 

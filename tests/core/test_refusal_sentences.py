@@ -1,4 +1,4 @@
-"""What a refusal by a statement says: the statement in words, its place, and what there was."""
+"""Messages about failed statements: wording, position and found value."""
 
 from __future__ import annotations
 

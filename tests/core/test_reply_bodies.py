@@ -1,4 +1,4 @@
-"""What the control plane says becomes a value, with all of its members."""
+"""Reply bodies of the control plane become values with all of their members."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which request a reply says that it is for, taken apart."""
+"""The id that binds a reply to its request."""
 
 from __future__ import annotations
 

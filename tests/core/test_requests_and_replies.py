@@ -1,4 +1,4 @@
-"""What is sent, and what an answer means."""
+"""Requests to the control plane, and the meaning of its replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody is told whose resource or arguments are refused, word for word, and the edges."""
+"""Exact messages about refused resources and arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One form of every resource and of every argument, or a refusal that names the field."""
+"""The canonical form of every resource and argument, or an error that names the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a request is sent again, and how long is waited first."""
+"""Which requests are repeated, and after which pause."""
 
 from __future__ import annotations
 

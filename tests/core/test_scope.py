@@ -1,4 +1,4 @@
-"""What a chain's text says that it is for, and which of several is chosen by it."""
+"""The scope of a chain by its text, and the choice among several chains."""
 
 from __future__ import annotations
 

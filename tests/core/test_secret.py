@@ -1,4 +1,4 @@
-"""A secret in every place where a string would show itself."""
+"""Secrets are not shown where a string would be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where trust in a control plane begins, and which keys hold it from then on."""
+"""The trust anchor in a control plane's document, and the keys trusted from it."""
 
 from __future__ import annotations
 

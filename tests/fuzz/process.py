@@ -1,4 +1,4 @@
-"""A running `nomos-ucan serve` that is fed many lines at once, and never waited for too long."""
+"""A running `nomos-ucan serve` that gets many lines at once, with time limits."""
 
 from __future__ import annotations
 

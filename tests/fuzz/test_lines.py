@@ -1,4 +1,4 @@
-"""A few seconds of the fuzzer, always the same ones, and its judge."""
+"""A short, deterministic run of the fuzzer, and its model."""
 
 from __future__ import annotations
 

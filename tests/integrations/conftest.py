@@ -1,4 +1,4 @@
-"""A running system, and services that it knows, each in a process of its own."""
+"""A running system with registered services, each in a process of its own."""
 
 from __future__ import annotations
 

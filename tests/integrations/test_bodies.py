@@ -1,4 +1,4 @@
-"""Bodies that somebody sends who may have no token: what they cost, and when they are read."""
+"""Bodies of requests without a valid token: what they cost, and when they are read."""
 
 from __future__ import annotations
 

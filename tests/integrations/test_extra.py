@@ -1,4 +1,4 @@
-"""Without the extra there is one clear sentence, and nothing else needs the framework."""
+"""Without the extra there is one clear error, and nothing else needs the framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that somebody sends who is not to be let in, over a socket to a real service.
+"""Requests that must be refused, sent over a socket to a real service.
 
 Every row is one request, byte by byte, and says how it is refused. The service is the example's,
 served by uvicorn; what its own server refuses before the application sees it counts as refused.

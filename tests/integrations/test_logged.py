@@ -1,4 +1,4 @@
-"""What the log says of a request that is refused, and what is said where nobody set up logging."""
+"""Log lines of refused requests, with and without configured logging."""
 
 from __future__ import annotations
 

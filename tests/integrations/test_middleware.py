@@ -1,4 +1,4 @@
-"""`NomosMiddleware`: what reaches an application, by which rule, and what is left of a request."""
+"""`NomosMiddleware`: rules, open paths, mounted applications and refusals."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress

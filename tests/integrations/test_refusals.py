@@ -1,4 +1,4 @@
-"""Every way to be refused, as HTTP says it: status, challenge, when to try again, and no secret."""
+"""Refusals as HTTP: status, challenge, retry-after, and no secret."""
 
 from __future__ import annotations
 

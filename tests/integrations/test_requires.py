@@ -1,4 +1,4 @@
-"""`requires` as a FastAPI dependency: what reaches a route, and what never does."""
+"""`requires` as a FastAPI dependency: accepted and refused calls."""
 
 import logging
 from collections.abc import Callable

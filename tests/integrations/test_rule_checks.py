@@ -1,4 +1,4 @@
-"""Rules that no token can ever satisfy are refused when they are built."""
+"""Rules that no token can satisfy are refused when they are built."""
 
 from __future__ import annotations
 

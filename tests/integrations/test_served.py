@@ -1,4 +1,4 @@
-"""`NomosMiddleware` behind a real server: what uvicorn makes of bytes, and what becomes of them."""
+"""`NomosMiddleware` behind uvicorn, with raw requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services with DIDs of their own, each in a process of its own, and agents that call them."""
+"""Registered services in processes of their own, and agents that call them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the binary, and failing helpfully."""
+"""The location of the binary, and errors if it is missing."""
 
 from __future__ import annotations
 

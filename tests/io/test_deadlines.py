@@ -1,4 +1,4 @@
-"""`timeout` bounds a call as a whole, whatever the other side does.
+"""`timeout` bounds a whole call, whatever the peer does.
 
 Bounds are far above what is right and far below what they were: machines are busy.
 """

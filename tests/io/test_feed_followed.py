@@ -1,4 +1,4 @@
-"""The edge of following: asking, verifying, keeping the time, and being lied to."""
+"""The follower of the feed: requests, verification, age, and forged replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a first call loads and starts is loaded and started off the loop."""
+"""Loading and starting for a first call happen outside of the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys and chains that a parent left for this process: read once, by nobody else, and gone."""
+"""Keys and chains from a parent process: read once, then removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clients of the guards against a server that compresses: nothing of it is unpacked."""
+"""The guards' HTTP clients refuse compressed replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain http to another host: every way out that is named where it is refused is there."""
+"""Errors about plain http name only remedies that exist."""
 
 from __future__ import annotations
 

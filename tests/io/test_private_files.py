@@ -1,4 +1,4 @@
-"""Which files may hold a key, and what is done where no file can be made."""
+"""Permissions of key files, and machines without a temporary folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which proxy is on the way: read here, whatever the environment holds."""
+"""The choice of a proxy from the environment."""
 
 from __future__ import annotations
 

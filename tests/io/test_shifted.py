@@ -1,4 +1,4 @@
-"""Replies that belong to another request, on real sockets: none is taken for an answer."""
+"""Replies that belong to another request, on real sockets: all are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signer against the real binary: deaths, forks, full pipes, hostile surroundings."""
+"""The signer with the real binary: crashes, forks, full pipes, hostile environments."""
 
 from __future__ import annotations
 

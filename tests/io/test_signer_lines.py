@@ -1,4 +1,4 @@
-"""Answers of several lines: merged into one, and asked again as a whole if the binary dies."""
+"""Answers of several lines: merged, and requested again as a whole after a crash."""
 
 from __future__ import annotations
 

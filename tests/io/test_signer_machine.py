@@ -1,4 +1,4 @@
-"""The signer on machines that lack something, and in programs that take something away."""
+"""The signer with limited threads, descriptors or folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS with a private authority, and proxies on the way, for threads and tasks."""
+"""TLS with a private authority, and proxies, for threads and tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which URLs may be called: https, this machine, and hosts that the user names."""
+"""URLs that may be called: https, this machine, and hosts that the user names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What remains of keys once they are forgotten, and of the binary's memory where it dies."""
+"""Forgotten keys leave no trace in Python or in the binary's memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signing binary, and one history that the tests of a folder copy."""
+"""The signing binary, and one history that tests of a data folder copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock that is wrong for a while, and put right: nothing used works again, nobody waits long."""
+"""A clock that is wrong for a while: no used token works again, and new ones soon work."""
 
 from __future__ import annotations
 

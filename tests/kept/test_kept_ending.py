@@ -1,4 +1,4 @@
-"""What is damaged keeps no account going, and makes nobody of anybody."""
+"""Damaged accounts can be disabled, and give no permission."""
 
 from __future__ import annotations
 

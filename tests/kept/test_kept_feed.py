@@ -1,4 +1,4 @@
-"""A control plane that was rolled back is noticed by who follows it, also after a restart."""
+"""Followers detect a control plane that was rolled back, also after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each file of the data folder, damaged in each way: no token works that should not.
+"""Each file of the data folder, damaged in each way: no revoked or used token works.
 
 A damaged folder is refused with a sentence that names the file or row and the way out, or the
 damage changes nothing.

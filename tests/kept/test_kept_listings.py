@@ -1,4 +1,4 @@
-"""One damaged row: listings name it and go on, and nothing is decided by it."""
+"""One damaged row: listings name it and continue, and it decides nothing."""
 
 from __future__ import annotations
 

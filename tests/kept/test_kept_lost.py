@@ -1,4 +1,4 @@
-"""A database that was rolled back: which rows are lost is said, and where to read what to do."""
+"""A database that was rolled back: the error names the lost rows and the documentation."""
 
 from __future__ import annotations
 

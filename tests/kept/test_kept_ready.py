@@ -1,4 +1,4 @@
-"""Readiness says what questions are answered with, and a failure that repeats fills no log."""
+"""Readiness reflects the ability to answer, and repeated failures do not fill the log."""
 
 from __future__ import annotations
 

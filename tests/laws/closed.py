@@ -1,4 +1,4 @@
-"""Random policies and random grants for a service: nothing that it accepts would have been refused.
+"""Random policies and grants for a service: it accepts no call that policy would deny.
 
 By hand: `python tests/laws/closed.py 10000 1` plays ten thousand worlds from seed 1 on. A world
 is a bundle of policies and some grants; each grant that is signed is used for calls at a service,

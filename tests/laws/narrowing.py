@@ -1,4 +1,4 @@
-"""The law of delegation: whatever is handed on allows nothing that was not held.
+"""The law of delegation: a delegation permits nothing that its delegator did not hold.
 
 A family is a few agents, each given something by one before it: by `fork`, which refuses to sign
 what is wider, or by an agent that signs whatever it likes (`delegate`), with any command, resource,

@@ -1,4 +1,4 @@
-"""A part of the worlds that `closed.py` plays by hand."""
+"""A short run of `closed.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A part of the families that `narrowing.py` plays by hand."""
+"""A short run of `narrowing.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent as anybody would write it: a guard, its asynchronous twin, a child, calls at the PDP."""
+"""A typical agent: a sync and an async guard, a child, and calls at the PDP."""
 
 from __future__ import annotations
 

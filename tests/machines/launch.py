@@ -1,4 +1,4 @@
-"""Changes this process as a condition says, then becomes the command: `launch.py NAME COMMAND…`.
+"""Sets up a condition in this process, then runs a command: `launch.py NAME COMMAND…`.
 
 What cannot be said with environment variables alone: descriptors, limits, signals, the folder.
 """

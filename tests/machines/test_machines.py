@@ -1,4 +1,4 @@
-"""Odd machines: one `nomos dev`, one agent of both kinds and one child under each condition."""
+"""Unusual environments: one `nomos dev`, one agent and one child under each condition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two opinions about random chains: the model's and the binary's.
+"""Compares the model with the binary on random chains.
 
     python tests/model/agree.py COUNT [SEED]
 

@@ -1,4 +1,4 @@
-"""JSON as tokens have it: read strictly, and written in the one form of RFC 8785."""
+"""JSON of tokens: strict parsing, and the canonical form of RFC 8785."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random chains that hold, and requests about them: the ground from which tricks start."""
+"""Random valid chains, and requests about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the binary's answer to a line is right, in the model's opinion.
+"""Whether the binary's answer to a line is right, according to the model.
 
 The line is read by the standard library and the schema, tokens by the model. `verify` must be
 answered as the model answers it. A yes to another operation must say what was asked, and what it

@@ -1,4 +1,4 @@
-"""Policies, from the specification of UCAN delegation 1.0; its vectors decide where it is in doubt.
+"""An implementation of `pol` from the specification of UCAN delegation 1.0 and its vectors.
 
 What does not resolve makes its statement false; `or` of nothing and `any` over nothing hold.
 """

@@ -1,4 +1,4 @@
-"""A second opinion about `Verify`: the rules for tokens, in the order of their checks."""
+"""A second implementation of `Verify`: the rules for tokens, in the order of their checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model of the rules agrees with the binary, with our vectors and with the published ones."""
+"""The model agrees with the binary, with the committed vectors and the published ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be wrong with a chain: each trick takes one that holds and returns another."""
+"""Faults of chains: each trick takes a valid chain and returns a changed one."""
 
 from __future__ import annotations
 

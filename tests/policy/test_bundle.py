@@ -1,4 +1,4 @@
-"""What becomes a bundle, what does not, and what its author is told."""
+"""Loading of bundles: accepted policies, refused ones, and their messages."""
 
 from __future__ import annotations
 

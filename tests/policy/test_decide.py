@@ -1,4 +1,4 @@
-"""Deny wins, errors deny, and a person is asked where an approval is all that is missing."""
+"""Deny wins, errors deny, and a step-up is required only if an approval leads to an allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotations: `@expires`, and those that look like ours and are not."""
+"""The annotation `@expires`, and misspelt annotations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations: what they find, and that nothing they say is untrue."""
+"""Explanations: what they contain, and that every statement in them is true."""
 
 from __future__ import annotations
 

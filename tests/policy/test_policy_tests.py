@@ -1,4 +1,4 @@
-"""Test files: what they may say, what is told of a mistake in them, what a surprise looks like."""
+"""Policy test files: their form, errors and failed cases."""
 
 from __future__ import annotations
 

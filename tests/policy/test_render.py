@@ -1,4 +1,4 @@
-"""Expressions come back from their text as they were, whatever they consist of."""
+"""Rendered expressions are parsed back equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generated schema: Cedar reads it, and it says what policy may rely on."""
+"""The generated schema: Cedar accepts it, and policies can rely on it."""
 
 from __future__ import annotations
 

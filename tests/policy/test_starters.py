@@ -1,4 +1,4 @@
-"""The bundles to start from: each holds what its own tests say, and they say something."""
+"""The starter bundles: each passes its own tests, and the tests detect missing policies."""
 
 from __future__ import annotations
 

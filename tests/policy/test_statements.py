@@ -1,4 +1,4 @@
-"""Cedar text is cut into policies exactly where Cedar's own parser does."""
+"""Cedar text is split into policies exactly where Cedar's own parser does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can never hold is told, and what can is left alone."""
+"""Warnings for conditions that can never hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A condition that no call can meet is refused, and its author told what to write."""
+"""Conditions that no call can meet are refused with a correction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the schema and the parser find is told with how to mend it, once."""
+"""Validation errors of schema and parser, each with a correction and once."""
 
 from __future__ import annotations
 

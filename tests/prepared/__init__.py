@@ -1,4 +1,4 @@
-"""`nomos` as a process of its own that has no imports to wait for.
+"""Runs the command `nomos` in a forked process whose imports are already loaded.
 
 `NOMOS` takes the place of the installed command in a test that starts it often. It runs
 `client.py`, which asks a process that has imported the libraries (`server.py`) to fork, with the

@@ -1,4 +1,4 @@
-"""Have `server.py` run the command, and end as it ends.
+"""Has `server.py` run the command, and ends as it ends.
 
 `__init__.py` writes what is run: this text, and a call of `main`. It imports only what is cheap,
 because it is started hundreds of times.

@@ -1,4 +1,4 @@
-"""Import what `nomos` needs, then run it in forks of this process until the input ends."""
+"""Imports what `nomos` needs, then runs commands in forks until the input ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chores go on whatever fails, and end with their database without a word."""
+"""Background tasks are restarted after failures, and end with their database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers from YAML: the built-in ones, and what the author of another one is told."""
+"""Providers from YAML: the built-in ones, and errors in declared ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose the data folder is, and what in it may be a link: nothing."""
+"""The data folder's owner, permissions and links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services of an embedded server: named when it starts, and an audience of grants from then on."""
+"""Services of an embedded server: registered at its start, and audiences of grants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server takes from the environment and from the folder of policies."""
+"""Settings from the environment and from the folder of policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Children at a PDP that stands alone: they sign for themselves, and a revoked branch stops."""
+"""Children at a standalone PDP: they sign offline, and a revoked branch is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys that sign: made at the first start, rotated and revoked while the server runs."""
+"""Issuer keys: made at the first start, rotated and revoked while the server runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the server reads chains: what to look up, who stands behind them, what to record."""
+"""Lineage of a chain: identifiers to look up, ancestors, and records."""
 
 from __future__ import annotations
 

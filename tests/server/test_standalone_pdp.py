@@ -1,4 +1,4 @@
-"""A PDP that stands alone, in a process of its own, at the end of a wire that can be cut."""
+"""A standalone PDP in a process of its own, on a connection that can be cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A root agent, and a folder for what is temporary."""
+"""A root agent, and a folder for temporary files."""
 
 from __future__ import annotations
 

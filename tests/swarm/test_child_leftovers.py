@@ -1,4 +1,4 @@
-"""What stays on disk when somebody dies: nothing that can be helped, and not for long."""
+"""Files that remain when parent or child is killed, and their removal."""
 
 from __future__ import annotations
 

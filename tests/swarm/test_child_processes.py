@@ -1,4 +1,4 @@
-"""Real children: what they get, what they don't, and how they are started."""
+"""Real child processes: their variables, keys and chains, and how they are started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fork_child` and `read_parent_chain_from_env`: what they take, and what each says no to."""
+"""`fork_child` and `read_parent_chain_from_env`: accepted arguments, and each error."""
 
 from __future__ import annotations
 

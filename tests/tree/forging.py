@@ -1,4 +1,4 @@
-"""What a process of the tree tries beyond what it was given, and the code that must answer.
+"""Attempts of a process of the tree beyond its chain, each with the expected code.
 
 A child that keeps to the SDK is stopped by it. These don't: they sign with the process's own
 key whatever they like, through the signing binary, and send it.

@@ -1,4 +1,4 @@
-"""The persistent loop under everything that a pipe can bring."""
+"""The binary's request loop with any input from a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled binary beside what others published and wrote: vectors, PyJWT, `cryptography`."""
+"""The compiled binary compared with published vectors, PyJWT and `cryptography`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled binary and our own vectors: the cases that the TypeScript tests run as well."""
+"""The compiled binary and the committed vectors, which the TypeScript tests run as well."""
 
 from __future__ import annotations
 

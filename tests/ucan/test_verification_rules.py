@@ -1,4 +1,4 @@
-"""The table of rules in docs/verification.md is what the code checks and the vectors break."""
+"""The rules in docs/verification.md are those that the code checks and the vectors break."""
 
 from __future__ import annotations
 

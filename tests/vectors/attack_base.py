@@ -1,4 +1,4 @@
-"""What attacks start from: tokens that verify, and the same ones with one of them forged.
+"""The valid tokens of attacks, and the same tokens with one of them forged.
 
 An attack changes one thing. What comes after a forged link names it by its new cid, is signed by
 the right key and lies within it, so that nothing but the forgery is wrong with the whole.

@@ -1,4 +1,4 @@
-"""Attacks in what is used on what: another resource, and another call than was signed."""
+"""Attacks with another resource or another call than the signed one."""
 
 from __future__ import annotations
 

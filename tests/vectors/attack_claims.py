@@ -1,4 +1,4 @@
-"""Attacks on what a payload says: members that are missing, wrong, too many, too long."""
+"""Attacks on a payload: members that are missing, wrong, too many or too long."""
 
 from __future__ import annotations
 

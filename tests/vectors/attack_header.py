@@ -1,4 +1,4 @@
-"""Attacks on the header: another algorithm, a key that travels along, another kind of token."""
+"""Attacks on the header: another algorithm, an embedded key, another type of token."""
 
 # ruff: noqa: ARG005 - the functions of a table have one shape
 

@@ -1,4 +1,4 @@
-"""Attacks on the payload's JSON: what two readers could understand differently."""
+"""Attacks on the payload's JSON: text that two parsers could read differently."""
 
 # ruff: noqa: ARG005 - the functions of a table have one shape
 

@@ -1,4 +1,4 @@
-"""Attacks on who the parties are: texts that name no key, and keys that anybody can sign for."""
+"""Attacks on the parties: texts that name no key, and keys that anyone can sign for."""
 
 # ruff: noqa: ARG005 - the functions of a table have one shape
 

@@ -1,4 +1,4 @@
-"""Attacks on how links hang together: whose they are, in which order, and how many."""
+"""Attacks on the connection of links: parties, order and number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two things are wrong, and the earlier step answers, whatever the hop: see `verify.ts`."""
+"""Two faults at once: the earlier step of `verify.ts` is reported, whatever the hop."""
 
 from __future__ import annotations
 

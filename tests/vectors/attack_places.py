@@ -1,4 +1,4 @@
-"""The chains and invocations that attacks are tried on, and which one where."""
+"""The chains and invocations that attacks change, and where."""
 
 from __future__ import annotations
 

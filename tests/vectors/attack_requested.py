@@ -1,4 +1,4 @@
-"""Attacks by holders who ask to be given more than their chain has."""
+"""Attacks by holders who request more than their chain has."""
 
 from __future__ import annotations
 

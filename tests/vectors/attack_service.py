@@ -1,4 +1,4 @@
-"""Attacks in where a chain is used: it is good at the service that its root names, and closed."""
+"""Attacks on the service of a chain: `meta.audience`, and closed grants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks on signatures: not this key's, not of this text, or not in the one form it has."""
+"""Attacks on signatures: of another key, of another text, or in another form."""
 
 # ruff: noqa: ARG005 - the functions of a table have one shape
 

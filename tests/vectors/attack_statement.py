@@ -1,4 +1,4 @@
-"""Attacks on `pol`: statements that are none, whatever is called."""
+"""Attacks on `pol`: malformed statements."""
 
 from __future__ import annotations
 

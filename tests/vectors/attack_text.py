@@ -1,4 +1,4 @@
-"""Attacks on a token's text: one token, one text. Each of these decodes somewhere."""
+"""Attacks on a token's text: other encodings that some decoders accept."""
 
 # ruff: noqa: ARG005 - the functions of a table have one shape
 

@@ -1,4 +1,4 @@
-"""Attacks with a token before its time or after it: at each hop, at each edge, with each leeway."""
+"""Attacks with a token before or after its time: at each hop and limit, with each leeway."""
 
 from __future__ import annotations
 

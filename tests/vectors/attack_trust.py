@@ -1,4 +1,4 @@
-"""Attacks with what was taken back, and by roots that nobody trusts."""
+"""Attacks with revoked tokens, and with untrusted roots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attacks in using a chain: another's, elsewhere, for longer, or a shorter one."""
+"""Attacks on the use of a chain: by another holder, elsewhere, for longer, or shortened."""
 
 from __future__ import annotations
 

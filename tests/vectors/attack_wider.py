@@ -1,4 +1,4 @@
-"""Attacks by links that say more than the one before: another command, longer, on more."""
+"""Attacks by links wider than their parent: command, time or resource."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The attack table: how each group of it is written down, and how long it is.
+"""The attack table: how each group is written down, and its length.
 
 A row asks what a row that is accepted asks, with one mutation, and says the code that must refuse
 it and the hop at fault. Both are written by hand beside the mutation, from the order in

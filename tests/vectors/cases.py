@@ -1,4 +1,4 @@
-"""How a case is written: one line for the loop, and what must come back."""
+"""How a case is written: one line for the loop, and the expected answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what is signed and what is not, and what one that verifies says."""
+"""Checkpoints: what is signed, what is refused, and the fields of a verified one."""
 
 from __future__ import annotations
 

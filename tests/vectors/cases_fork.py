@@ -1,4 +1,4 @@
-"""Forking: what a holder hands on, byte for byte, and what it may not."""
+"""Forks: the delegations that are signed, byte for byte, and those that are refused."""
 
 from __future__ import annotations
 

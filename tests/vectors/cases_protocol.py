@@ -1,4 +1,4 @@
-"""Lines that are no requests."""
+"""Lines that are not valid requests."""
 
 from __future__ import annotations
 

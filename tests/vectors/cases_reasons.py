@@ -1,4 +1,4 @@
-"""What each refusal of a chain says: the sentence, the field, what it had to be, what it was."""
+"""Refusals of a chain: message, field, wanted and found value."""
 
 from __future__ import annotations
 

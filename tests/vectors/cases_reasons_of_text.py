@@ -1,4 +1,4 @@
-"""What the refusal says of a token whose text, claims or signer are not right."""
+"""Refusals of a token for its text, claims or signer."""
 
 from __future__ import annotations
 

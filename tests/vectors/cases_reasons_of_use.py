@@ -1,4 +1,4 @@
-"""What each refusal of an invocation says, and of a requested capability."""
+"""Refusals of an invocation, and of a requested capability."""
 
 from __future__ import annotations
 

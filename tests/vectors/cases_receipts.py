@@ -1,4 +1,4 @@
-"""Receipts of verification: what is signed and what is not, and what one that verifies says."""
+"""Receipts of verification: what is signed, what is refused, and the fields of a verified one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a holder may ask to be given, and how deep chains are: what verifies."""
+"""Requested capabilities and depths of chains that verify."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is signed, byte for byte, and what is not."""
+"""Signing, byte for byte, and refusals to sign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What verifies, and everything it says."""
+"""Tokens that verify, and the answer for each."""
 
 from __future__ import annotations
 

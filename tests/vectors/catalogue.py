@@ -1,4 +1,4 @@
-"""Every forgery that can be tried on any token, in groups, and on any chain.
+"""Every forgery that can be applied to any token, in groups, and to any chain.
 
 Beside these, the modules `attack_*.py` have attacks on one chain or one request, which are kept in
 the stored vectors only. The vectors, the model's chains and the fuzzer take their bad tokens from

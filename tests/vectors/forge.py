@@ -1,4 +1,4 @@
-"""An independent way to make tokens, right ones and wrong ones.
+"""An independent implementation that makes tokens, valid and invalid ones.
 
 It shares no code with the binary: canonical JSON is the model's, signatures are from
 `cryptography`, did:key is a dozen lines. What both agree on is then the format, not one

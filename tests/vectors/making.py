@@ -1,4 +1,4 @@
-"""Tokens before they are signed, and forgers who make something else of them.
+"""Tokens before they are signed, and functions that forge them.
 
 `catalogue.py` collects the forgers.
 """

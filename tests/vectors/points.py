@@ -1,4 +1,4 @@
-"""The curve of Ed25519, slow and plain: encodings that are no keys, signatures that are not quite.
+"""The curve of Ed25519: encodings that are no keys, and signatures that are almost valid.
 
 Signatures here may be made with another domain (RFC 8032, section 5.1: Ed25519ctx, Ed25519ph) or
 with a chosen R, which no library offers.

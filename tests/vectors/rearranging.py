@@ -1,4 +1,4 @@
-"""Chains whose links are right, in another order or number."""
+"""Chains of valid links in another order or number."""
 
 # ruff: noqa: ARG005 - the functions of a table have one shape
 

@@ -1,4 +1,4 @@
-"""A service in a process of its own: of every token that it reads it says how it is taken."""
+"""A service in a process of its own that prints the result for every token it reads."""
 
 from __future__ import annotations
 

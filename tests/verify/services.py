@@ -1,4 +1,4 @@
-"""Services that follow a control plane: processes, and what stands between them and it."""
+"""Services that follow a control plane, as processes, and proxies between them."""
 
 from __future__ import annotations
 

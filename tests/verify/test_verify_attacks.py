@@ -1,4 +1,4 @@
-"""Every attack on an invocation that the binary is tested with, shown to a verifier.
+"""Every attack on an invocation from the vectors, with `Verifier` and `AsyncVerifier`.
 
 The table's codes and hops are the binary's. The call is the one that the attack asks for, or else
 the one that it signed: a service that is asked for something else refuses all the more.

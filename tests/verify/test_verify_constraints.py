@@ -1,4 +1,4 @@
-"""A service that demands signed arguments, and refusals by constraints as a holder reads them."""
+"""Required signed arguments, and refusals by constraints in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same in words: `why` is for people, and for tokens of any kind."""
+"""`explain`: a verification as text, for tokens of any kind."""
 
 from __future__ import annotations
 

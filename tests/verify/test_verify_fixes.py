@@ -1,4 +1,4 @@
-"""Every refusal has a sentence that says what would help."""
+"""Every refusal has a fix."""
 
 from __future__ import annotations
 

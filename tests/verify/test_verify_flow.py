@@ -1,4 +1,4 @@
-"""The flow of one verification, with the binary and the view played by hand."""
+"""The flow of one verification, with scripted answers of binary and view."""
 
 from __future__ import annotations
 

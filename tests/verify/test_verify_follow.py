@@ -1,4 +1,4 @@
-"""A real service in a process, a real control plane in another, and a wire that can be cut."""
+"""A service and a control plane in processes of their own, on a connection that can be cut."""
 
 from __future__ import annotations
 

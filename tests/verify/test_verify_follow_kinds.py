@@ -1,4 +1,4 @@
-"""Following in one process: both kinds of verifier, many loops, the beginning, and the end."""
+"""Following in one process: sync and async verifiers, several loops, start and end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy between a service and its control plane changes the answers."""
+"""A proxy changes replies between a service and its control plane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service beside a real control plane: what that grants it is what it lets in, once."""
+"""A service accepts what a real control plane grants, and writes once."""
 
 from __future__ import annotations
 

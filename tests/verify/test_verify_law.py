@@ -1,4 +1,4 @@
-"""The law of the verifier: it accepts exactly what the binary proves and nobody used before."""
+"""The law of the verifier: it accepts exactly what the binary verifies, and each nonce once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What works once: writes and approvals. And whatever cannot be known is a no."""
+"""Writes and approvals work once, and an unavailable store or view refuses."""
 
 from __future__ import annotations
 

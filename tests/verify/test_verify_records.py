@@ -1,4 +1,4 @@
-"""Receipts of verification: one for every verdict, true to it, and checked by a third party."""
+"""Receipts of verification: one for every decision, verified by a third party."""
 
 from __future__ import annotations
 

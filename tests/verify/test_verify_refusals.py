@@ -1,4 +1,4 @@
-"""Every way in which a token is refused, by both kinds of verifier: code, hop, field, advice."""
+"""Every refusal of a token by both kinds of verifier: code, hop, field, fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was revoked, of all that a token rests on: the first failure is the one that is told.
+"""Revoked identifiers of a token: the first fault is the one that is reported.
 
 Apps and approvals are no tokens, and count at the same step: after what is wrong with the chain,
 before what is wrong with the call.

@@ -1,4 +1,4 @@
-"""What a verifier is told, and what it refuses to be told."""
+"""Settings of a verifier, valid and invalid."""
 
 from __future__ import annotations
 

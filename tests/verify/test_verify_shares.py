@@ -1,4 +1,4 @@
-"""One agent that uses tokens up does not keep others from using theirs."""
+"""One agent that uses many tokens does not block those of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store of used tokens that outlives the process, on the databases that there are."""
+"""A persistent replay store, on each supported database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the first answer of a control plane is waited for, and what is raised without one."""
+"""The startup timeout of a verifier, and the error after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens for one service, and a verifier of each kind to show them to.
+"""Tokens for one service, and a verifier of each kind.
 
 The tokens are made by `vectors.forge`, which shares no code with what is tested.
 """

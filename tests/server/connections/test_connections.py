@@ -1,4 +1,4 @@
-"""What strangers do to a listener, and that everybody else is answered meanwhile."""
+"""Hostile connections to a listener, and service to the others meanwhile."""
 
 from __future__ import annotations
 

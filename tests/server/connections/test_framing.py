@@ -1,4 +1,4 @@
-"""Which bytes are a request: one reading, and everything else refused."""
+"""HTTP framing: unambiguous requests are accepted, all others refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which connection makes room for another, how many there may be, and logs that stay small."""
+"""Limits of connections, which one is closed to make room, and limits of logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real system on a temporary folder, with the real binary, asked without a port."""
+"""A real system in a temporary folder, with the real binary, called without a port."""
 
 from __future__ import annotations
 

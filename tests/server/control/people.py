@@ -1,4 +1,4 @@
-"""Questions that people must answer, and the people."""
+"""Questions that need approval, and the operators who decide them."""
 
 from __future__ import annotations
 

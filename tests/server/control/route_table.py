@@ -1,4 +1,4 @@
-"""All routes that a control plane serves: its own, and those of its pages."""
+"""All routes of a control plane: its own, and those of its pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agent stops at a question, a person answers it, and the answer counts once."""
+"""Approval requests: opened, decided, listed, and used once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may answer a question, and what their answer comes to."""
+"""Votes: who may give them, and their effect."""
 
 from __future__ import annotations
 

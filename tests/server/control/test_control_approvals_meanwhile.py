@@ -1,4 +1,4 @@
-"""What another process did between the look at an approval and its use."""
+"""Changes by another process between the lookup of an approval and its use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An approval is for exactly one question: whatever differs is refused by name."""
+"""An approval is valid for exactly one question: every difference is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes use one approval: exactly one of them is allowed."""
+"""Two processes use one approval: exactly one gets the allow."""
 
 from __future__ import annotations
 

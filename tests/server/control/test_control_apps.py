@@ -1,4 +1,4 @@
-"""Apps: registered, given new keys and disabled by operators, and never above themselves."""
+"""Apps: registered, rotated and disabled by operators, within their own permissions."""
 
 from __future__ import annotations
 

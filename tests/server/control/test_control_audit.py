@@ -1,4 +1,4 @@
-"""Receipts that prove themselves, the log as a file, checkpoints, and no secret in any of it."""
+"""Receipts, exports and checkpoints, and no secret in any of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is decided, what is signed for it, and what is kept of it."""
+"""Decisions of `authorize`, their tokens and their records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several questions in one request: answers in their order, and faults in their places."""
+"""Several questions in one request: results in order, and errors in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What agents try with chains that do not give it to them, and what each of it is answered."""
+"""Questions beyond a chain, or on forged chains, and their answers."""
 
 from __future__ import annotations
 

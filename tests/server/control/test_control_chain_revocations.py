@@ -1,4 +1,4 @@
-"""Taking back what was handed on: who may, and what stops."""
+"""Revocation of delegations: who may revoke, and what is revoked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agents that ask on what others handed them: what they are granted, and what is kept of it."""
+"""Questions on a chain: the grants, and what they keep of the chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Further statements about calls: checked, signed, bound to approvals, shown and recorded."""
+"""Constraints of questions: checked, signed, bound to approvals, shown and recorded."""
 
 from __future__ import annotations
 

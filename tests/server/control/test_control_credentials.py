@@ -1,4 +1,4 @@
-"""Who may call what."""
+"""API keys and their roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server says about itself."""
+"""The OpenAPI document, health and the list of issuers."""
 
 from __future__ import annotations
 

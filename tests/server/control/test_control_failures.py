@@ -1,4 +1,4 @@
-"""What happens when something else breaks: no allow, nothing half-written, nothing leaked."""
+"""Failures of signer and database: no allow, no partial write, no leaked secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agents without an API key: one invocation for one request, and only what is their own."""
+"""Agents without an API key: one invocation per request, and access to own objects only."""
 
 from __future__ import annotations
 

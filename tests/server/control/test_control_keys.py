@@ -1,4 +1,4 @@
-"""The routes of the issuer keys: what anyone sees, and who may rotate."""
+"""The routes of issuer keys: the public log, and who may rotate."""
 
 from __future__ import annotations
 

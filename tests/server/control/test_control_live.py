@@ -1,4 +1,4 @@
-"""Over real sockets, in processes of their own."""
+"""Servers over real sockets, in processes of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No path leads to an allow that a model of ten lines forbids, and none that it permits is shut.
+"""Random sequences of approvals, compared with a small model.
 
 The machine asks, answers, uses, waits and revokes in any order, against a real server with a
 real signer; the model says after each step who may be allowed what.

@@ -1,4 +1,4 @@
-"""Names that an app may not use as it likes: other apps' agents, the server's keys, families."""
+"""Names that an app may not use: other apps' agents, the server's keys, other labels."""
 
 from __future__ import annotations
 

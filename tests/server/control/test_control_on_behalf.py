@@ -1,4 +1,4 @@
-"""People are asked by an agent that acts for another, and see for whom."""
+"""Approvals for agents that act for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One person stays one person, whatever accounts they make, take over or sign in to."""
+"""Accounts of one person count as one, however they are made, taken over or signed in to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grant on a chain allows nothing that the chain does not: by the rules, and by brute force."""
+"""A grant on a chain permits no more than the chain: by rules, and by brute force."""
 
 from __future__ import annotations
 

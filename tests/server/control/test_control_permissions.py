@@ -1,4 +1,4 @@
-"""Who may do what to whom: every row of the table, by every kind of operator, at real routes."""
+"""The permission table: every row, by every kind of operator, at real routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions of policies through the API: put, looked at, activated, taken back."""
+"""Versions of policies through the API: stored, listed, activated, rolled back."""
 
 from __future__ import annotations
 

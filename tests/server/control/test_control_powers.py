@@ -1,4 +1,4 @@
-"""People, their accounts and their agents do at random whatever the routes let them.
+"""Random acts of operators, accounts and agents never gain permissions or approvals.
 
 A model follows who knows which API key, and who really gave each vote. Whatever happens, nobody
 gets an approval alone, nobody gains roles that nobody gave them, and there is a way in.

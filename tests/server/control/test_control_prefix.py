@@ -1,4 +1,4 @@
-"""A grant of many commands at once: all of them are allowed, or none is granted."""
+"""A grant of a command prefix: all its commands are allowed, or none is granted."""
 
 from __future__ import annotations
 

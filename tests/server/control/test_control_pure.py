@@ -1,4 +1,4 @@
-"""The parts that decide what is meant and what is signed, called directly."""
+"""Pure functions of decisions and tokens, called directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One app cannot fill the disk, and others do not notice that it tries."""
+"""One app cannot fill the disk, and does not affect other apps."""
 
 from __future__ import annotations
 

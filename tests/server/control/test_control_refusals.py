@@ -1,4 +1,4 @@
-"""Questions that are not answered: a sentence, the fields at fault, a stable code."""
+"""Refused requests: a message, the fields at fault, a stable code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accounts that go on working when the operator who made them is ended, or has a new key."""
+"""Remaining accounts of an operator who is disabled or gets a new key."""
 
 from __future__ import annotations
 

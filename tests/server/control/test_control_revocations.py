@@ -1,4 +1,4 @@
-"""Taking back what was granted, who may, and the feed that tells services of it."""
+"""Revocations, the permission for them, and the feed."""
 
 from __future__ import annotations
 

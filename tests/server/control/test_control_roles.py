@@ -1,4 +1,4 @@
-"""Every route, called with every role and with none: who gets what."""
+"""Every route, called with every role and with none."""
 
 from __future__ import annotations
 

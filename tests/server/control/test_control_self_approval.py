@@ -1,4 +1,4 @@
-"""Attempts to approve without the operator who should decide: all fail."""
+"""Attempts to approve one's own questions, which all fail."""
 
 from __future__ import annotations
 

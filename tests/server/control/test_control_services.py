@@ -1,4 +1,4 @@
-"""What is signed for a service that decides nothing by policy: never more than policy allows."""
+"""Grants for services that evaluate no policy: never more than policy allows."""
 
 from __future__ import annotations
 

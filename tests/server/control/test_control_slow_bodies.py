@@ -1,4 +1,4 @@
-"""Whoever may act no more when the body of a request is complete has done nothing by it."""
+"""A caller that is disabled or revoked while its request's body is read changes nothing."""
 
 from __future__ import annotations
 

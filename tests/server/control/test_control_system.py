@@ -1,4 +1,4 @@
-"""Opening and closing a system: what its operator meets when something is wrong."""
+"""Opening and closing a system, and its errors."""
 
 from __future__ import annotations
 

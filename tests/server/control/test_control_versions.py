@@ -1,4 +1,4 @@
-"""What people were shown is what they decide."""
+"""A vote counts for the version of the question that was shown."""
 
 from __future__ import annotations
 

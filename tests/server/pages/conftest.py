@@ -1,4 +1,4 @@
-"""A real system, agents that ask, and people with browsers: httpx clients that keep cookies."""
+"""A real system, agents that ask, and operators with browsers: httpx clients with cookies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever is asked by an agent that acts for another sees for whom, and through whom."""
+"""The page shows for which agent a question is asked, and through which."""
 
 from __future__ import annotations
 

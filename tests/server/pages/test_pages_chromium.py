@@ -1,4 +1,4 @@
-"""The pages in a real browser, where there is one."""
+"""The pages in Chromium, if it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What approvers see of constraints, in words and with nothing hidden in them."""
+"""Constraints on the pages: in words, with invisible characters marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading questions and answering them, as somebody with a browser does."""
+"""Reading requests and deciding them in a browser."""
 
 from __future__ import annotations
 

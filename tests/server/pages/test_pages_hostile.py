@@ -1,4 +1,4 @@
-"""What an agent, another site or a stranger tries."""
+"""Hostile text of agents, forms of other sites, and visitors without a session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key that is replaced while somebody signs in by it begins nothing."""
+"""A key that is rotated during a sign-in starts no session and makes no link."""
 
 from __future__ import annotations
 

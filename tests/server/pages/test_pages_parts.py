@@ -1,4 +1,4 @@
-"""The parts of the pages that need no server: texts, values, moments, limits, colours."""
+"""Parts of the pages without a server: texts, values, times, limits, colors."""
 
 from __future__ import annotations
 

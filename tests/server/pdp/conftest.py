@@ -1,4 +1,4 @@
-"""A real PDP on a free port of 127.0.0.1, and an upstream of ours that answers like GitHub.
+"""A real PDP on a free port of 127.0.0.1, and a local upstream that answers like GitHub.
 
 The signer is the real binary and the store is the real store. `FailingStore` can make the store
 fail on request, which the real one does too rarely to test.

@@ -1,4 +1,4 @@
-"""Tokens that an approval stands behind: for what was approved, once, and nothing else."""
+"""Tokens with an approval: valid once, for the approved call only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that must not go through, one row for each way to try."""
+"""Calls that must be refused, one row for each attack."""
 
 from __future__ import annotations
 

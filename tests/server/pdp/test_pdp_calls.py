@@ -1,4 +1,4 @@
-"""Calls that go through, over real HTTP with real tokens."""
+"""Calls that are accepted, over real HTTP with real tokens."""
 
 from __future__ import annotations
 

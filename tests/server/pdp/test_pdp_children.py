@@ -1,4 +1,4 @@
-"""What children may do with what they were handed, and all the ways in which they may not."""
+"""Calls of children: accepted within their delegation, refused beyond it."""
 
 from __future__ import annotations
 

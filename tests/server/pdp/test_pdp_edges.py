@@ -1,4 +1,4 @@
-"""What the PDP does when something beside the call goes wrong."""
+"""Failures of the binary, the store and the connection during a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workspace: nothing outside it is read or written, whatever happens meanwhile."""
+"""The workspace: nothing outside of it is read or written, also in races."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the record says of children: who handed what to whom, who called, and who tried to."""
+"""Records of delegations, and of calls by children, allowed or refused."""
 
 from __future__ import annotations
 

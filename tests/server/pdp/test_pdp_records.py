@@ -1,4 +1,4 @@
-"""Receipts: what is kept of each call, and what happens when it cannot be."""
+"""Receipts of calls, and failures to store them."""
 
 from __future__ import annotations
 

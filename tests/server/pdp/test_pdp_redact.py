@@ -1,4 +1,4 @@
-"""Secrets in what an upstream says."""
+"""Redaction of secrets in upstream replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request to the one call it makes."""
+"""From an HTTP request to one canonical call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Revoked in any of five ways, a token is refused with all that hangs on it; and in doubt too."""
+"""A token is refused if anything that it names is revoked, or if the view is stale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are being written have no name that a caller could use, and leave nothing behind."""
+"""Files that are being written cannot be named by callers, and leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a listing names can be read by that name, and each entry has one path."""
+"""Every listed name can be read, and each entry has one path."""
 
 from __future__ import annotations
 

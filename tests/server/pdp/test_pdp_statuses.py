@@ -1,4 +1,4 @@
-"""The table of refusals."""
+"""The HTTP status of each refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The other side of a declared provider: what reaches it, and what comes back from it."""
+"""Requests to an upstream, and its replies."""
 
 from __future__ import annotations
 

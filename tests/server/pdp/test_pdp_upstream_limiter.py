@@ -1,4 +1,4 @@
-"""A slow upstream: those who call it most wait for themselves, and not long."""
+"""A slow upstream: heavy callers wait, within bounds, and others do not."""
 
 from __future__ import annotations
 

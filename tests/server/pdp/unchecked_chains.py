@@ -1,4 +1,4 @@
-"""Agents of one chain and their attempts: delegations that are signed without a check."""
+"""Agents of one chain that sign delegations without a check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store on a temporary folder."""
+"""A store in a temporary folder."""
 
 from __future__ import annotations
 

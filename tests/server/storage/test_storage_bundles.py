@@ -1,4 +1,4 @@
-"""Versions of policies: numbered, never changed, activated and taken back on record."""
+"""Versions of policies: numbered, immutable, activated and rolled back with a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transactions: grouped, isolated from each other's failures, durable before they are answered."""
+"""Transactions: grouped, isolated from failures of others, durable before they return."""
 
 from __future__ import annotations
 

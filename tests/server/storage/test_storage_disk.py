@@ -1,4 +1,4 @@
-"""A disk that is nearly full is told of while there is still room."""
+"""A disk that is nearly full is reported while there is still space."""
 
 from __future__ import annotations
 

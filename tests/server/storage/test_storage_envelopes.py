@@ -1,4 +1,4 @@
-"""Envelopes as the database keeps them: all of a change is there, or none of it."""
+"""Envelopes in the database: each change is stored as a whole or not at all."""
 
 from __future__ import annotations
 

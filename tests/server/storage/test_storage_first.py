@@ -1,4 +1,4 @@
-"""Two processes that are the first to open a database."""
+"""Two processes that open a new database at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stored comes back, belongs to its tenant, and goes when its time is over."""
+"""Stored rows are read back, belong to their tenant, and expire."""
 
 from __future__ import annotations
 

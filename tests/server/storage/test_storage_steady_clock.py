@@ -1,4 +1,4 @@
-"""What a clock that jumped ahead says is old is not deleted."""
+"""A clock that jumped ahead deletes nothing."""
 
 from __future__ import annotations
 

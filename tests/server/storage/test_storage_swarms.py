@@ -1,4 +1,4 @@
-"""Families are found by any of their names, and are their tenant's alone."""
+"""Swarms are found by any of their names, within their tenant."""
 
 from __future__ import annotations
 
