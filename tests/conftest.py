@@ -30,7 +30,7 @@ gc.disable()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Collect garbage from here on, and only that of the tests; let coverage follow some of them."""
+    """Collect garbage of the tests only, from here on; let coverage follow some of them."""
     coverage = session.config.pluginmanager.getplugin("_cov")
     if coverage is not None and coverage.cov_controller is not None:
         from measured import FollowSome

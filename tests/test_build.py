@@ -208,7 +208,7 @@ def test_the_error_of_a_real_npm_is_reported(
 
 def test_a_temporary_folder_without_exec_is_reported(tmp_path: Path) -> None:
     bun = tmp_path / "bun"
-    bun.write_text("")  # as on a noexec mount, it may not be run whoever asks
+    bun.write_text("")  # as on a noexec mount, no user may run it
     with pytest.raises(BuildFailed, match=r"bun cannot be run: Permission denied\. .*set TMPDIR"):
         build_wheels.compile_binary(bun, tmp_path, "0.0.0")
     with pytest.raises(BuildFailed, match=r"gone cannot be run: No such file.*for this machine"):

@@ -351,7 +351,7 @@ def test_a_lasting_key_is_made_once_and_used(tmp_path: Path) -> None:
     file = tmp_path / "an agent.key"
     made = nomos("keygen", file)
     assert made.returncode == 0, made.stderr
-    # The DID alone is on standard output, and nobody is told whose key it is.
+    # Only the DID is on standard output.
     assert re.fullmatch(r"did:key:z6Mk\w{44}\n", made.stdout)
     for use in (
         f"export NOMOS_AGENT_KEY_FILE='{file}'",

@@ -1,6 +1,6 @@
 """Replies about another question than the one that was sent are refused.
 
-The true answers come from a real one, so whatever is signed would be honoured by its PDP.
+The unchanged replies come from a real one, so its PDP would accept all that is signed.
 """
 
 from __future__ import annotations

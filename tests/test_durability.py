@@ -35,7 +35,7 @@ unless { context.cosigned };
 
 @dataclass
 class Seen:
-    """What clients were told. Lists are appended to from several threads."""
+    """The replies that clients got. Several threads append to the lists."""
 
     allowed: list[str] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
@@ -189,7 +189,7 @@ def _post(
 
 
 def _wait_for_more(seen: Seen) -> None:
-    """Wait until the clients were told more than before, however slow the machine is."""
+    """Wait until the clients got more replies, however slow the machine is."""
     allowed, approved = len(seen.allowed), len(seen.approved)
     end = time.monotonic() + 120
     while len(seen.allowed) <= allowed + 10 or len(seen.approved) <= approved:

@@ -35,8 +35,8 @@ SIGNER: Final = sorted((ROOT / "ucan-bin" / "src").rglob("*.ts"))
 DOCS: Final = sorted((ROOT / "docs").rglob("*.md"))
 """The pages of the documentation, and the records of decisions in `docs/adr`."""
 
-TESTS: Final = sorted((ROOT / "tests").rglob("test_*.py"))
-"""The modules with tests."""
+TESTS: Final = sorted((ROOT / "tests").rglob("*.py"))
+"""The modules of the tests."""
 
 RIDDLE: Final = re.compile(r"test_(?:what(?:ever)?|who|whose|where|how)_")
 """The beginning of a test's name that names no subject."""
@@ -75,6 +75,14 @@ def prose(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
+
+
+def docstrings(tree: ast.Module) -> Iterator[str]:
+    """Yield the docstrings of a module, of its classes, functions and constants."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield text
 
 
 def names_of_tests(tree: ast.Module) -> Iterator[str]:
@@ -174,6 +182,17 @@ def test_an_unclear_test_name_is_detected(name: str) -> None:
 def test_every_test_is_named_by_subject_and_behaviour(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
     assert [name for name in names_of_tests(tree) if not is_clear(name)] == []
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT / "tests")))
+def test_no_docstring_of_a_test_has_an_excluded_word(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert [text for text in docstrings(tree) if found_in(text)] == []
+
+
+def test_only_docstrings_are_searched_in_tests() -> None:
+    tree = ast.parse('"""A."""\nX = "nobody"\n"""Nobody."""\ndef f():\n    """Told."""\n')
+    assert [text for text in docstrings(tree) if found_in(text)] == ["Nobody.", "Told."]
 
 
 def test_each_searched_part_has_files() -> None:

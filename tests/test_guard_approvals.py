@@ -78,7 +78,7 @@ def agent(system: AuthGuard, guard_kind: GuardKind) -> Iterator[Any]:
 def person(
     system: AuthGuard, grant: Any, *, approve: bool, reason: str | None = None
 ) -> Iterator[list[Any]]:
-    """Somebody at another desk, who finds the question in the queue and answers it."""
+    """An operator in a thread, who finds the question in the queue and decides it."""
     seen: list[Any] = []
     ident = grant.approval_envelope_id
 
@@ -332,7 +332,7 @@ def test_a_forked_child_waits_and_acts_on_its_own_connections() -> None:
     assert done.stdout == "0 consumed\n", done.stderr[-2000:]
 
 
-# When nobody answers
+# Without a decision
 
 
 @each_guard_kind

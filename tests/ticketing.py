@@ -146,7 +146,7 @@ def served(system: System, did: str) -> Iterator[Served]:
 
 
 def new_did() -> str:
-    """The DID of a key that nobody keeps: a service that verifies signs nothing."""
+    """The DID of a key that is not kept: a service that verifies signs nothing."""
     signer = Signer(shared())
     answer = signer.ask(LoadKey(seed=secrets.token_hex(32)))
     assert isinstance(answer, LoadKeyAnswer)

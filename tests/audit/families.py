@@ -20,7 +20,7 @@ _LETTERS: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 def did(name: object) -> str:
-    """A DID for a name; nobody has its key."""
+    """A DID for a name, without a known key."""
     digest = hashlib.sha512(str(name).encode()).digest()
     return "did:key:z6Mk" + "".join(_LETTERS[byte % 58] for byte in digest)[:44]
 
@@ -84,7 +84,7 @@ class Log:
         return self.add("call", agent, **{"command": LISTING, "resource": APP} | said | members)
 
     def revoke(self, ident: str, why: str | None = None) -> Record:
-        """Somebody revokes a cid or an agent."""
+        """Record the revocation of a cid or an agent."""
         reason = {} if why is None else {"reason": why}
         return self.add(
             "revocation",

@@ -404,7 +404,7 @@ def tails(export: Export) -> Iterator[Tampering]:
 
 
 def made_anew(export: Export) -> Iterator[Tampering]:
-    """What someone who has the issuer's key can do: only a pinned checkpoint tells."""
+    """Changes with the issuer's key: only a pinned checkpoint detects them."""
     rows = export.of("row")
     pinned = export.row_before(export.of("checkpoint")[-2])
     for index in rows[:pinned]:

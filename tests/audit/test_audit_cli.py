@@ -152,7 +152,7 @@ def test_a_tree_has_all_records_from_question_to_outcome(operator: Mapping[str, 
         *("decision", "approval", "decision", "call", "call"),
     ]
     depths = [len(line) - len(line.lstrip("│├└─ ")) for line in lines]
-    # The answers of people and the allow that they led to stand beneath the question.
+    # Votes, and the allow that followed, are under the question.
     assert depths == [0, 4, 4, 8, 12]
     assert "this one" in lines[0]
     assert f"{question['id']}" in good("tree", env=operator)

@@ -30,7 +30,7 @@ TENANT = "default"
 
 @dataclass(frozen=True)
 class Issuer:
-    """Four keys of one issuer, a stranger's, and the log by which each names the next."""
+    """Four keys of one issuer, an unrelated key, and the key log."""
 
     signer: Signer
     dids: tuple[str, ...]

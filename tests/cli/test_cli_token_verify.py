@@ -450,7 +450,7 @@ def test_a_call_without_its_arguments_has_a_fix() -> None:
     assert (found["code"], found["field"], found["fix"]) == ("resource_mismatch", "args.state", fix)
     assert f": {fix}\n" in nomos("why", *TERMS, *CALL[:4]).stdout
     assert fix in json_output("why", *TERMS, *CALL[:4])["text"]
-    # Whoever gave other ones, or another resource, knows of the option.
+    # A caller that passed other arguments, or another resource, knows the option.
     other = json_output("verify", *TERMS, *CALL[:4], "--args", '{"state": "closed"}')
     assert (other["field"], "--args" in other["fix"]) == ("args.state", False)
     elsewhere = json_output(

@@ -192,7 +192,7 @@ def test_an_approver_sees_the_constraints_and_the_approval_is_bound_to_them(
 
 @pytest.fixture(scope="module")
 def grant(system: AuthGuard) -> Any:
-    """What there is to hand on: open or closed issues, fifty at most."""
+    """A grant to delegate: open or closed issues, fifty at most."""
     return system.authorize(
         command=LIST,
         resource=REPO,

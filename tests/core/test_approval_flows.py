@@ -40,7 +40,7 @@ def iso(unix: int) -> str:
 
 
 def view(state: str = "pending", **changes: Any) -> dict[str, Any]:
-    """An approval as the control plane tells it."""
+    """An approval as the control plane sends it."""
     vote = {"operator": "app_1", "name": "Ada", "approve": True, "roles": ["lead"], "at": iso(NOW)}
     return {
         "id": ENV,

@@ -283,7 +283,7 @@ def test_unproven_rows_are_dropped_after_a_mismatch() -> None:
 
 
 class Between(RuleBasedStateMachine):
-    """Whoever carries the feed may do anything but sign.
+    """A party that carries the feed and can do anything but sign.
 
     It sees all that was ever signed, has the issuer sign for any nonce that it was given, and
     puts together replies of real rows, rows of its own making, and the ends of logs.

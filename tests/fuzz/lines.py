@@ -123,7 +123,7 @@ class Campaign:
         self._judge([*((key, None) for key in keys), *chosen], texts[:-1])
 
     def _secret(self) -> bytes:
-        """A key that is loaded, or is refused for its form, and is never told again."""
+        """A key that is loaded or refused for its form, and never repeated in an answer."""
         seed = self._random.randbytes(32).hex()
         self._secrets = {seed.encode(), seed[8:].encode(), seed[:-8].encode()}
         wrong = (

@@ -88,7 +88,7 @@ def test_a_command_of_more_than_256_characters_is_refused() -> None:
     assert wrong.value.setting == "command"
 
 
-# Where nobody set up logging
+# Without configured logging
 
 
 FAILS = f"""

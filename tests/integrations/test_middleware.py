@@ -290,7 +290,7 @@ PIECES: Final = st.sampled_from(
 
 @pytest.fixture(scope="module")
 def mounted() -> tuple[Starlette, Recording, list[tuple[str, dict[str, Any]]]]:
-    """An application with every kind of route, mounts among them, that tells what it reached."""
+    """An application with every kind of route, mounts included, that records the reached routes."""
     verifier = Recording()
     reached: list[tuple[str, dict[str, Any]]] = []
 

@@ -37,7 +37,7 @@ class Note(BaseModel):
 
 
 def application(verifier: Any = None) -> FastAPI:
-    """Two routes, as somebody would write them."""
+    """Two typical routes."""
     app = FastAPI()
     install(app, verifier)
     may_list = requires(LIST, resource=QUEUE, args=query(state=str, page=int, mine=bool))

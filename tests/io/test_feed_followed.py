@@ -305,7 +305,7 @@ async def test_requests_that_are_not_held_are_repeated_with_pauses(
 
 
 async def test_the_first_request_asks_for_no_hold(link: SignerConnection) -> None:
-    """Nor is one after a failure: whoever waits for the answer has nothing to go by."""
+    """Nor does one after a failure: callers that wait have no view yet."""
     async with following(link) as scene:
         await scene.polled()
         assert [each["wait"] for each in scene.plane.asked[:2]] == ["0", "1"]

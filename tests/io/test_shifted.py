@@ -229,7 +229,7 @@ def test_a_short_length_cuts_the_reply_off_and_ends_the_connection(
     with wire(short) as plane:
         first, second = way(plane.url, 2)
     assert isinstance(first, HttpReply)
-    assert not first.body.endswith(b"}")  # which is no JSON, so nobody reads it as an answer
+    assert not first.body.endswith(b"}")  # which is not JSON, so it is not read as a reply
     assert numbers([second]) == [2]
     assert plane.connections == 2
 

@@ -155,7 +155,7 @@ async def test_an_operator_with_a_damaged_owner_cannot_approve(scene: Scene, how
 async def test_a_question_of_an_app_with_a_damaged_owner_cannot_be_approved(
     scene: Scene,
 ) -> None:
-    """Nobody can be said not to be the person who asked."""
+    """No operator can be proven to be another person than the asker."""
     ident, key = await scene.made("agent")
     body: dict[str, Any] = {"command": "/filesystem/file/read", "ttlSeconds": 60}
     body["resource"] = {"provider": "filesystem", "path": "a.txt"}

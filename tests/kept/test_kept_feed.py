@@ -118,7 +118,7 @@ async def test_a_restarted_follower_refuses_an_older_key_log(
             InvalidFeedReply, match="key log is refused: it was rolled back: it ends"
         ):
             await again._poll(0)
-        # What it believes already goes on: it has read no less than that.
+        # The present view stays: it contains at least that.
         first._keys_floor = farther
         await first._learn_keys()
         await first._poll(0)

@@ -149,7 +149,7 @@ async def test_approvals(
         for query in ("state=pending", "state=all"):
             listed = await get(running, f"/v1/approvals?{query}")
             assert asked[1] in [each["id"] for each in listed["approvals"]]
-            # What says no time at which it ends waits for nobody.
+            # An approval without an expiry is not pending.
             assert listed["damaged"] == [asked[0]] or (column, query[6:]) == NEVER
         await refused(running, f"/v1/approvals/{asked[0]}", f"approval {asked[0]}")
         said = {"approve": True, "version": version}

@@ -63,7 +63,7 @@ Where = tuple[int, ...]
 
 @dataclass
 class Tally:
-    """What was played, for whoever runs this by hand."""
+    """The counts of a run."""
 
     families: int = 0
     links: int = 0

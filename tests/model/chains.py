@@ -299,7 +299,7 @@ def edited(random: Random, fields: Json) -> Json:
 
 
 def odd_path(random: Random, path: Any) -> Any:
-    """A path beside, above, beneath this one, or none at all."""
+    """A path beside, above or under this one, or none."""
     text = path if isinstance(path, str) else "src"
     return random.choice(
         (

@@ -43,7 +43,7 @@ def answered(party: Party, commitment: bytes, data: bytes, nonce: int = 0) -> by
     """The signature whose R is `commitment`, of which `nonce` should be the logarithm.
 
     With an R of small order and no nonce the equation holds for some verifiers, or for all: such a
-    signature tells the key.
+    signature reveals the key.
     """
     challenge = points.number(commitment, party.public, data)
     s = (nonce + challenge * points.secret(bytes.fromhex(party.seed))) % points.ORDER

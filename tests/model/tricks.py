@@ -86,7 +86,7 @@ def odd_person(random: Random, was: Any, made: Scene) -> Any:
 
 
 def odd_did(random: Random) -> str:
-    """A DID that names no key, or one that nobody may have."""
+    """A DID that names no key, or one that is not permitted."""
     if random.random() < 0.4:
         return did(random.choice(POINTS))
     return random.choice([*attack_keys.SPELLED.values()])(UNRELATED.public)
@@ -149,7 +149,7 @@ def odd_meta(random: Random, was: Any, made: Scene) -> Any:
 
 
 def odd_service(random: Random) -> Json:
-    """Another service, or none; open where it was closed; not to be handed on."""
+    """Another service, or none; open where it was closed; not forkable."""
     name = random.choice(("audience", "audience", "closed", "forkable"))
     if random.random() < 0.3:
         return {name: value(random)}
@@ -241,7 +241,7 @@ def a_signer(random: Random, made: Scene) -> Chain:
     chain = rewritten(random, made, change)
     if random.random() < 0.5:
         return chain
-    # The one before it hands on to that key, so that only the key is odd.
+    # The link before it delegates to that key, so that only the key is unusual.
     hop = random.randrange(len(chain.links))
     both = rewritten(
         random, replace(made, chain=chain), lambda draft: draft.changed(aud=other.did), hop

@@ -21,7 +21,7 @@ ALL = QUEUE | NUMBER | PATH
 
 
 def world(**changes: Any) -> World:
-    """A call of which the queue and the number are open, and a path lies beneath `a`."""
+    """A call of which the queue and the number are open, and whose path is under `a`."""
     resource = Term(
         None,
         ALL,

@@ -129,7 +129,7 @@ def test_policy_can_name_a_declared_provider(folder: Path) -> None:
 
 
 def test_a_field_named_path_is_a_path(folder: Path) -> None:
-    """A token that names one covers what lies beneath, which only a path has."""
+    """A token that names one covers paths under it; other fields have none."""
     (folder / "tracker.yaml").write_text(re.sub(r"\bfile\b", "path", TRACKER))
     assert load_catalog(folder)["my-tracker"].fields["path"].type == "path"
 

@@ -44,7 +44,7 @@ POLICY = Source("all.cedar", "permit(principal, action, resource);")
 
 
 class Clock:
-    """Stands still until told otherwise."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now: float = NOW
@@ -312,7 +312,7 @@ async def test_two_processes_rotate_one_after_another(
 async def test_an_interrupted_rotation_is_harmless(
     start: Opens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key file is there, the database was never told: nothing changed, and it goes on."""
+    """The key file exists and the database has no row: the old key still signs."""
 
     async def dies(*_: object, **__: object) -> None:
         raise StorageUnavailable("the disk is full")

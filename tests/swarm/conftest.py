@@ -18,7 +18,7 @@ def planner() -> Agent:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this process and its children make temporary files, and nobody else does."""
+    """The folder for temporary files of this process and its children only."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(child_files, "_place", None)

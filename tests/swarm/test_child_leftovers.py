@@ -57,7 +57,7 @@ def forked(planner: Agent) -> Child:
 
 @contextmanager
 def started(source: str, temporary: Path) -> Iterator[tuple[int, int, Any]]:
-    """Yield the pids of a parent and its child, and what the parent told; both die in the end."""
+    """Yield the pids of a parent and its child, and the parent's output; kill both at the end."""
     env = environment(temporary) | TESTS
     child = 0
     with subprocess.Popen(program(source), env=env, stdout=subprocess.PIPE) as parent:

@@ -42,7 +42,7 @@ class Member:
 
     @property
     def elsewhere(self) -> str:
-        """A path that is somebody else's."""
+        """A path of another branch."""
         return "t/other"
 
 

@@ -67,7 +67,7 @@ def test_the_binary_answers_as_each_case_expects(
 def test_every_attack_is_refused_and_its_origin_is_accepted(
     binary: Path, path: Path, *, backwards: bool
 ) -> None:
-    """Backwards, the attacks come first, to a process that has not yet believed anything."""
+    """In reverse, the attacks come first, to a process that has not verified any token yet."""
     table = json.loads(path.read_text())
     rows = [*table["accepted"], *table["refused"]]
     started = Loop(binary)

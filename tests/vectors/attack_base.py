@@ -26,7 +26,7 @@ from vectors.forge import (
 from vectors.making import Forge, Making
 
 PEOPLE: Final = (ISSUER, *(Party(number) for number in range(101, 110)))
-"""The issuer, and agents who each hand on to the next; the last one of them to nobody."""
+"""The issuer, and agents who each delegate to the next; the last one delegates to none."""
 
 LONG: Final = 8
 """Links in the longest chain that is allowed unless a verifier says otherwise."""

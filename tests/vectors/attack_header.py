@@ -77,7 +77,7 @@ def hmac_with(name: str) -> Forge:
 
 
 def with_own_key(making: Making) -> str:
-    """A stranger's signature, with the stranger's key in the header."""
+    """A signature by another key, with that key in the header."""
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64(UNRELATED.public)}
     head = {**making.header, "jwk": jwk}
     return Making(head, making.payload, UNRELATED).token

@@ -59,7 +59,7 @@ def _moved(good: Good) -> Iterator[Attack]:
     # What is left then begins with an agent's own word.
     yield moved("dropped", "hop 0", 0, "untrusted_issuer")
     for hop in range(1, last):
-        # The link after it, or the invocation, moves up and is by somebody else.
+        # The link after it, or the invocation, moves up and has another issuer.
         if hop + 1 < last or good.use:
             yield moved("dropped", f"hop {hop}", hop, at=hop)
         yield moved("swapped with the one before", f"hop {hop}", max(hop - 1, 1), at=hop)
@@ -152,7 +152,7 @@ NOT_TRUE: Final[dict[str, Any]] = {
     "what is forkable as a number": 1,
     "what is forkable by nothing": {},
 }
-"""Nothing is below what says that it cannot be handed on; only true says that it can."""
+"""A root that is not forkable has no later link; only true means forkable."""
 
 FIXED: Final[dict[str, Forge]] = {
     f"link: below {name}": holding("forkable", value) for name, value in NOT_TRUE.items()

@@ -63,7 +63,7 @@ def _beyond(good: Good) -> Iterator[Attack]:
 
 
 def _not_theirs(good: Good) -> Iterator[Attack]:
-    """An approval is for one call, whoever claims to have one; a chain is its last audience's."""
+    """An approval is for one call; a chain belongs to its last audience."""
     for hop in (0, good.last):
         # Below it there is a broken link; at the leaf, nothing else may be asked.
         at = min(hop + 1, good.last)

@@ -90,7 +90,7 @@ def _other_service(good: Good) -> Iterator[Attack]:
 
 
 def _open(good: Good) -> Iterator[Attack]:
-    """What is for a PDP, which decides again, is worth nothing where nobody does."""
+    """A grant for a PDP, which decides again, is refused by services that do not."""
     forgeries = {name: holding("closed", value) for name, value in OPEN.items()}
     forgeries["nothing"] = _without("closed")
     for name, forge in forgeries.items():
@@ -110,7 +110,7 @@ def _narrowed(good: Good) -> Iterator[Attack]:
 
 
 def _below(good: Good) -> Iterator[Attack]:
-    """What the root does not say, nobody below it can."""
+    """A later link cannot claim what the root does not."""
     for hop in range(1, len(good.links)):
         for name, left in {"the service": ("audience",), "that it is closed": ("closed",)}.items():
             said = {hop: lambda m: m.saying(meta=HERE).token}

@@ -59,7 +59,7 @@ def _granted(good: Good) -> Iterator[Attack]:
     first = good.links[0]
     for name, (view, known) in GRANTED.items():
         if "approval" in view and (good.use or len(good.links) > 1):
-            continue  # what came from an approval is not handed on, and is for one call
+            continue  # an approved delegation is not delegated further, and is for one call
         root = {**first, "meta": {**first.get("meta", {}), **view}}
         known_one = replace(good, name=f"{name} {good.name}", links=(root, *good.links[1:]))
         request = known_one.request(revoked=[UNRELATED.did, known])

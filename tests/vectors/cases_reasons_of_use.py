@@ -169,7 +169,7 @@ def _at_a_service() -> Iterator[Case]:
 
 
 def _policies() -> Iterator[Case]:
-    """The statement is told in full up to 4096 characters of JSON."""
+    """The message has the whole statement up to 4096 characters of JSON."""
     is_four = ["==", ".args.n", 4]
     longest, longer = (["==", ".args.n", "x" * (4096 - rest)] for rest in (19, 18))
     deep = [*([["==", ".args.n", 3]] * 11), ["and", [["and", []], is_four]]]

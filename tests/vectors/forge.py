@@ -149,7 +149,7 @@ def root(**changes: object) -> str:
 
 
 def child(parent: str, /, **changes: object) -> str:
-    """What the planner hands on to the researcher."""
+    """The delegation of the planner to the researcher."""
     payload = delegation(PLANNER, RESEARCHER, **{"prf": [cid(parent)], **changes})
     return sign(DELEGATION, payload, PLANNER)
 

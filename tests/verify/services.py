@@ -127,7 +127,7 @@ class TamperingProxy:
             def do_GET(self) -> None:
                 try:
                     reply = target.get(self.path)
-                except httpx.HTTPError:  # it is closed, or there is nobody to ask
+                except httpx.HTTPError:  # it is closed, or the target is unreachable
                     self.close_connection = True
                     return
                 # Replies that name another request are not even read: these do name it.

@@ -46,7 +46,7 @@ def rows(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         if ask["op"] != "verify" or "invocation" not in ask or "requested" in ask:
             continue
         if not ask["trusted_issuers"]:
-            continue  # no verifier can be told to trust nobody
+            continue  # no verifier can be built without trusted issuers
         token = ask["invocation"]
         if isinstance(token, int):
             token = table["tokens"][token]

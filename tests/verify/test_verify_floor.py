@@ -48,7 +48,7 @@ def forged(seed: str, *dids: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def lying(plane: Plane, keys: list[dict[str, Any]]) -> Iterator[TamperingProxy]:
-    """Somebody who shows another key log at first."""
+    """A proxy that sends another key log at first."""
     proxy = tampering_proxy(plane)
     proxy.tamper = lambda path, truth: {**truth, "keys": keys} if "well-known" in path else truth
     try:

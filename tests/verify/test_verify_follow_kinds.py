@@ -155,7 +155,7 @@ async def test_waiting_for_the_first_reply_does_not_block_the_loop() -> None:
 async def test_before_the_first_reply_everything_is_refused_with_the_reason(
     scene: Scene,
 ) -> None:
-    """Nobody is trusted yet, which is no fault of the token's issuer."""
+    """No issuer is trusted yet, which is no fault of the token."""
     grant = await anyio.to_thread.run_sync(scene.plane.grant, scene.did)
     for how in ("refuse", "allow"):
         verifier = AsyncVerifier.from_control_plane(
@@ -277,7 +277,7 @@ def test_the_chain_depth_of_the_control_plane_is_used(scene: Scene) -> None:
 def test_a_failed_thread_is_restarted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At once it could be made to fail as often as somebody likes, so not before a second."""
+    """Not before a second, since each failure could be provoked."""
     good, revoked = scene.plane.grant(scene.did), scene.plane.grant(scene.did)
     with Verifier.from_control_plane(scene.plane.url, **scene.settings) as verifier:
         with monkeypatch.context() as broken:

@@ -42,7 +42,7 @@ def guard() -> Iterator[AuthGuard]:
 
 
 def settings(guard: AuthGuard) -> dict[str, Any]:
-    """What a service is told: the issuer's DID, its own, and where to keep what was used."""
+    """The settings of a service: the issuer's DID, its own, and a replay store."""
     grant = guard.authorize(audience=ISSUES, **READ)
     return {
         "trusted_issuers": [grant.issuer],

@@ -152,7 +152,7 @@ def test_an_async_verifier_calls_sync_stores_in_a_thread(backend: str) -> None:
 
 
 class View:
-    """A view of revocations that does what it is told."""
+    """A revocation store with scripted results."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

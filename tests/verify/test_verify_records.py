@@ -309,7 +309,7 @@ def test_a_receipt_is_refused_as_a_token(key: Path) -> None:
     assert SYNC.denied(use([text])).code == "malformed_ucan"
 
 
-# Who is told
+# on_receipt
 
 
 def test_on_receipt_gets_each_receipt_once(verifier_kind: VerifierKind, key: Path) -> None:

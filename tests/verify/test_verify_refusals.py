@@ -445,7 +445,7 @@ def test_a_token_is_accepted_by_its_own_service_only(verifier_kind: VerifierKind
 
 
 def test_a_chain_is_accepted_by_its_own_service_only(verifier_kind: VerifierKind) -> None:
-    """Whatever its holder signs, and however it was handed on."""
+    """Whatever its holder signs, and through however many delegations."""
     there = use([*LINKS], aud=UNRELATED.did)
     denied = verifier_kind.denied(there, audience=UNRELATED.did)
     assert (denied.code, denied.hop, denied.field) == ("audience_mismatch", 0, "meta.audience")

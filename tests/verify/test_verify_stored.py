@@ -44,7 +44,7 @@ def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, on loopback."""
     if importlib.util.find_spec("psycopg") is None or shutil.which("initdb") is None:
         pytest.skip("needs psycopg, and PostgreSQL's initdb and pg_ctl on PATH")
-    # Not beneath pytest's folder, which nobody but its owner may enter: it does not run as root,
+    # Not under pytest's folder, which only its owner may enter: it does not run as root,
     # and Debian's package brings a user for it.
     with tempfile.TemporaryDirectory() as folder:
         user = "postgres" if os.geteuid() == 0 else None
@@ -343,7 +343,7 @@ with SqlReplayStore(url, clock=lambda: late) as store:
 
 
 def test_a_nonce_deleted_concurrently_is_refused(url: str) -> None:
-    """Whoever claims while two others forget is told no, or that it cannot be known."""
+    """A claim while two other processes delete rows returns False or raises."""
     used = [f"n{number}" for number in range(300)]
     with SqlReplayStore(url) as store:
         assert all(store.claim("i", "a", nonce, SOON) for nonce in used)

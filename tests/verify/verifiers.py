@@ -52,7 +52,7 @@ def replay() -> MemoryReplayStore:
 
 
 def settings(**changes: Any) -> dict[str, Any]:
-    """What a verifier is told; a change to `...` leaves the setting out."""
+    """The settings of a verifier; a change to `...` leaves the setting out."""
     usual = {
         "trusted_issuers": [ISSUER.did],
         "audience": SERVICE.did,
@@ -82,7 +82,7 @@ def family(depth: int) -> list[str]:
 
 
 class Store:
-    """A store that answers what it is told, and notes what it was asked."""
+    """A store with a scripted answer, which records its claims."""
 
     def __init__(self, *answer: Any) -> None:
         self.answer = answer[0] if answer else True
@@ -112,7 +112,7 @@ def in_child(work: Any) -> str:
     if child == 0:
         try:
             said = work()
-        except BaseException as error:  # noqa: BLE001 - told to the parent
+        except BaseException as error:  # noqa: BLE001 - sent to the parent
             said = f"{type(error).__name__}: {error}"
         os.write(writer, said.encode())
         os._exit(0)

@@ -227,8 +227,8 @@ def test_a_client_has_to_read_at_the_least_rate(
 ) -> None:
     """A byte now and then is progress; a connection is not held by that.
 
-    `more` is another reply that was written meanwhile: what is left grows by it, and nobody is
-    ended for that.
+    `more` is another reply that was written meanwhile: the unread
+    rest grows by it, and the connection is not closed for that.
     """
     transport, loop = Mock(), Mock()
     connection = object.__new__(Connection)

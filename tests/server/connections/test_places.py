@@ -206,7 +206,7 @@ def test_importing_and_embedding_do_not_change_the_limit() -> None:
 
 
 class Refusing:
-    """A listening socket on which `accept` fails as often as told."""
+    """A listening socket on which `accept` fails a given number of times."""
 
     def __init__(self, number: int) -> None:
         self.real = socket.create_server(("127.0.0.1", 0))

@@ -64,7 +64,7 @@ unless { context.argsBound };
 
 
 class Clock:
-    """Stands still until told otherwise."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now: float = NOW

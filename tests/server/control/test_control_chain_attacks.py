@@ -43,7 +43,7 @@ class Stage:
     grandchild: str
 
     async def made(self, **more: Any) -> ChainAgent:
-        """What the child hands on, hostile or not."""
+        """What the child delegates, hostile or not."""
         return await self.child.fork(self.grandchild, **more)
 
 
@@ -77,7 +77,7 @@ async def asks_for_the_prefix(stage: Stage) -> Try:
 
 
 async def asks_for_a_sibling_name(stage: Stage) -> Try:
-    """`/github/repo` is not beneath `/github/issue`, nor is anything that only begins alike."""
+    """`/github/repo` is not under `/github/issue`, nor is a path that only begins alike."""
     return Try(await stage.made(), "/github/repo/read")
 
 
@@ -279,7 +279,7 @@ DECIDED: Final[dict[Attack, str]] = {
 
 
 async def no_root(stage: Stage) -> Try:
-    """A chain that a stranger began."""
+    """A chain with an untrusted root."""
     who = replace(stage.child, did=stage.grandchild)
     return Try(await self_made(who, stage.grandchild))
 
@@ -432,7 +432,7 @@ async def test_the_unchanged_questions_are_allowed(stage: Stage) -> None:
 
 
 async def test_an_empty_chain_is_refused(stage: Stage) -> None:
-    """An invocation on no chain shows nobody; an API key alone is the app's, not the agent's."""
+    """An invocation without a chain proves no agent; an API key alone is the app's, not the agent's."""
     alone = replace(stage.child, chain=())
     token = await alone.sign(LIST, {"resource": dict(REPO)})
     reply = await stage.plane.client.post(

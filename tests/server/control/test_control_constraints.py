@@ -182,7 +182,7 @@ async def test_a_question_without_constraints_has_an_unchanged_fingerprint(
         "invokedBy": [],
     }
     assert view["fingerprint"] == fingerprint(bound)
-    # Asked with less, it is another question, and after a no the same deed.
+    # With constraints it is another question, and for a denial the same action.
     assert fingerprint(bound | {"pol": OPEN}) != fingerprint(bound)
     assert action_hash(bound | {"pol": OPEN}) == action_hash(bound)
 

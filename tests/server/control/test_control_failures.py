@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Failing:
-    """The real signer, which fails at some requests when told to."""
+    """The real signer, which fails at the requests that a test names."""
 
     def __init__(self, signer: AsyncSigner) -> None:
         self._signer = signer

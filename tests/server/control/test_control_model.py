@@ -253,7 +253,7 @@ class Approvals(RuleBasedStateMachine):
             return
         assert known.question == question
         if known.waits(self._now) and not known.roles >= NEEDED[purpose]:
-            # It is another text to decide on, which nobody has approved yet.
+            # It is another text to decide on, which is not approved yet.
             known.roles |= NEEDED[purpose]
             known.approved = set()
 

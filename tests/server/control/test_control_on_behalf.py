@@ -111,7 +111,7 @@ async def test_an_approved_childs_call_is_accepted_by_the_pdp(
 async def test_an_approval_is_refused_on_another_chain(
     plane: Plane, signer: AsyncSigner, way: str
 ) -> None:
-    """The same agent, on a chain from somebody else, asks another question."""
+    """The same agent, on a chain of another parent, asks another question."""
     root, child, grandchild = await agent_chain(plane, signer, 3, "/github/issue")
     envelope = (await ask(way, grandchild))["approvalEnvelopeId"]
     await people.decide(plane, await people.operator(plane, "lead"), envelope)

@@ -194,7 +194,7 @@ UNIVERSE: Final = tuple(itertools.product(COMMANDS, RESOURCES[2:], ARGS))
 
 @dataclass(frozen=True)
 class Plan:
-    """A root's command, what each agent hands on, and what the last one asks for."""
+    """A root's command, the delegation of each agent, and the question of the last one."""
 
     start: str
     links: tuple[Mapping[str, Any], ...]

@@ -1,7 +1,7 @@
 """Random acts of operators, accounts and agents never gain permissions or approvals.
 
-A model follows who knows which API key, and who really gave each vote. Whatever happens, nobody
-gets an approval alone, nobody gains roles that nobody gave them, and there is a way in.
+A model tracks which person knows which API key, and who gave each vote. No person approves alone,
+no account gains roles that it was not given, and one operator who covers all roles remains.
 """
 
 from __future__ import annotations

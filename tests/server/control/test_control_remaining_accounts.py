@@ -74,7 +74,7 @@ async def test_disabling_an_operator_lists_its_remaining_accounts(plane: Plane, 
     plane.clock.now += 5
     await made(plane, colleague, "agent")
     await made(plane, root, "agent")
-    for _ in range(2):  # the second time nothing is done, and the same is told
+    for _ in range(2):  # the second time nothing is done, and the reply is the same
         named(await end(plane, root, bad), bot, auditor, puppet, deeper, replaced)
     await disabled(plane, root, puppet)
     named(await end(plane, root, bad), bot, auditor, deeper, replaced)

@@ -183,7 +183,7 @@ async def test_an_app_revokes_its_own(plane: Plane, agent: str) -> None:
 
 
 async def test_an_app_revokes_nothing_of_others(plane: Plane, agent: str) -> None:
-    """And is not told what there is."""
+    """The reply does not show which objects exist."""
     other = await plane.another("agent")
     cid = await cid_of(plane, agentDid=agent)
     envelope = (await plane.ask(**PR)).json()["approvalEnvelopeId"]
@@ -194,7 +194,7 @@ async def test_an_app_revokes_nothing_of_others(plane: Plane, agent: str) -> Non
 
 
 async def test_asking_for_an_agent_gives_no_right_to_revoke_it(plane: Plane, agent: str) -> None:
-    """A DID is public: whoever knows it can ask in its name, or write it down somewhere."""
+    """A DID is public: any app can ask in its name or include it in a text."""
     other = await plane.another("agent")
     await plane.ask(agentDid=agent)
     await plane.ask(other, purpose=f'"agent":"{agent}"', context={"agent": agent})
@@ -392,7 +392,7 @@ async def test_a_shared_checkpoint_is_of_the_current_log(plane: Plane, signer: A
 async def test_without_a_checkpoint_the_feed_is_unavailable(
     tmp_path: Path, signer: AsyncSigner, open_plane: OpenPlane
 ) -> None:
-    """A feed that nobody signed looks like any other reply, and is worth nothing."""
+    """An unsigned feed proves nothing."""
 
     class Unsigning:
         answer: Refused | None = None
@@ -410,7 +410,7 @@ async def test_without_a_checkpoint_the_feed_is_unavailable(
             assert result_of(await plane.client.get(URL)) == (503, "unavailable")
 
 
-# Services that honour grants
+# Services that accept grants
 
 
 async def test_the_issuer_is_refused_as_a_service(plane: Plane) -> None:

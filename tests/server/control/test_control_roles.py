@@ -20,7 +20,7 @@ NO: Final = 401
 FORBIDDEN: Final = 403
 
 ANSWERS: Final[dict[str, tuple[int, int, int, int, int]]] = {
-    # nobody, a key that is no key of this server, agent, operator, auditor
+    # no key, a key of no app of this server, agent, operator, auditor
     "POST /v1/authorize": (NO, NO, 200, FORBIDDEN, FORBIDDEN),
     "POST /v1/authorize/batch": (NO, NO, 400, FORBIDDEN, FORBIDDEN),
     "GET /v1/approvals": (NO, NO, FORBIDDEN, 200, FORBIDDEN),

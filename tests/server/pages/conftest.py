@@ -104,7 +104,7 @@ class Html(HTMLParser):
 
 
 class Clock:
-    """Stands still until told otherwise."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now: float = NOW
@@ -115,7 +115,7 @@ class Clock:
 
 @dataclass
 class Person:
-    """Somebody with a browser."""
+    """A visitor with a browser."""
 
     client: httpx.AsyncClient
 

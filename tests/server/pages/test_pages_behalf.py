@@ -21,7 +21,7 @@ WRITE = "/filesystem/file/write"
 
 
 async def chain(site: Site, signer: AsyncSigner, links: int) -> tuple[list[str], list[str]]:
-    """What the issuer gave to one agent and that handed on; the agents and the tokens."""
+    """A grant of the issuer and its delegations; the agents and the tokens."""
     issuer = site.system.issuer_did
     agents: list[str] = []
     tokens: list[str] = []

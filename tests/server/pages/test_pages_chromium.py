@@ -114,7 +114,7 @@ def until(chromium: Chromium, title: str) -> set[str]:
     end = time.monotonic() + 20
     while title not in seen:
         assert time.monotonic() < end, seen
-        with suppress(RuntimeError):  # between two pages there is nobody to ask
+        with suppress(RuntimeError):  # between two pages there is no document
             seen.add(chromium.ask("document.title"))
         time.sleep(0.02)
     return seen
@@ -122,7 +122,7 @@ def until(chromium: Chromium, title: str) -> set[str]:
 
 @contextmanager
 def elsewhere(target: str) -> Iterator[str]:
-    """A site of somebody else, with a link to `target`."""
+    """Another site, with a link to `target`."""
     content = f"<!doctype html><title>x</title><a href='{target}'>x</a>".encode()
 
     class Site(BaseHTTPRequestHandler):

@@ -156,7 +156,7 @@ def test_each_tenants_receipt_is_its_own(world: World) -> None:
     assert row.request_id == said.headers["x-request-id"]
 
 
-# What nobody foresaw
+# Unexpected errors
 
 
 def fail_with(error: Exception) -> Any:

@@ -387,7 +387,7 @@ def test_many_unproven_tokens_do_not_suppress_records_of_a_child(world: World, d
 
 
 def test_a_refused_token_is_recorded_for_its_issuers_tenant(world: World, did: Did) -> None:
-    """`sub` names another tenant's issuer, and that tenant hears nothing of it."""
+    """`sub` names another tenant's issuer, and that tenant gets no record."""
     both = {world.dids["issuer"]: "acme", world.dids["other_issuer"]: "other"}
     gate = Gate(replace(world.ports, trusted_issuers=both))
     first = root(world, did())

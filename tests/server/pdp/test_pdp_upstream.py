@@ -55,7 +55,7 @@ def test_headers_and_cookies_of_the_upstream_are_dropped(world: World) -> None:
 
 
 def test_each_call_has_a_connection_of_its_own(world: World) -> None:
-    # What a reply left on a connection could not be told from the reply to the next call.
+    # Bytes left on a connection could be taken for the reply to the next call.
     world.upstream.connections.clear()
     for _ in range(3):
         assert read(world, "app").status_code == 200

@@ -16,7 +16,7 @@ NOW = 1_800_000_000
 
 
 class Clock:
-    """A wall clock; `now += …` is time that goes by, `jump` is somebody who sets it."""
+    """A wall clock: `now += …` lets time pass, `jump` sets it."""
 
     def __init__(self) -> None:
         self.now: float = NOW
@@ -30,7 +30,7 @@ class Clock:
         self.set += seconds
 
     def awake(self) -> float:
-        """A clock that nobody sets."""
+        """A clock that is never set."""
         return self.now - self.set
 
 

@@ -99,7 +99,7 @@ async def test_writes_that_wait_share_a_transaction(
 
 
 async def test_a_write_returns_after_its_commit(database: Database, tmp_path: Path) -> None:
-    """Another connection sees the row as soon as the writer is told of it."""
+    """Another connection sees the row as soon as the write has returned."""
     other = sqlite3.connect(tmp_path / "nomos.db")
     for n in range(20):
         await database.write(add(f"{n}"))
@@ -172,7 +172,7 @@ async def test_a_write_that_waits_too_long_is_refused(
 
 
 async def test_at_interpreter_exit_the_database_counts_as_closed(tmp_path: Path) -> None:
-    """Its threads are told to end before ours are, and take no work from then on."""
+    """Its threads are shut down first, and then accept no work."""
     database = Database(tmp_path)
     await database.write(upgrade)
     for threads in (database._read_threads, database._write_thread):
