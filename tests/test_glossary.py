@@ -85,6 +85,12 @@ def docstrings(tree: ast.Module) -> Iterator[str]:
                 yield text
 
 
+def parsed_tests() -> Iterator[tuple[Path, ast.Module]]:
+    """Yield the modules of the tests."""
+    for path in TESTS:
+        yield path, ast.parse(path.read_text("utf-8"))
+
+
 def names_of_tests(tree: ast.Module) -> Iterator[str]:
     """Yield the names of the tests that a module defines, those of classes too."""
     for node in ast.walk(tree):
@@ -178,16 +184,14 @@ def test_an_unclear_test_name_is_detected(name: str) -> None:
     assert is_clear("test_a_handed_over_key_is_read_once")
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT / "tests")))
-def test_every_test_is_named_by_subject_and_behaviour(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
-    assert [name for name in names_of_tests(tree) if not is_clear(name)] == []
+def test_every_test_is_named_by_subject_and_behaviour() -> None:
+    names = [(path.name, name) for path, tree in parsed_tests() for name in names_of_tests(tree)]
+    assert [(file, name) for file, name in names if not is_clear(name)] == []
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT / "tests")))
-def test_no_docstring_of_a_test_has_an_excluded_word(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
-    assert [text for text in docstrings(tree) if found_in(text)] == []
+def test_no_docstring_of_a_test_has_an_excluded_word() -> None:
+    texts = [(path.name, text) for path, tree in parsed_tests() for text in docstrings(tree)]
+    assert [(file, text) for file, text in texts if found_in(text)] == []
 
 
 def test_only_docstrings_are_searched_in_tests() -> None:

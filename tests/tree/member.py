@@ -1,6 +1,6 @@
 """One process of the tree: does what it may, tries what it may not, and has children of its own.
 
-    python member.py NAME KIND CHILDREN FOLDER SIBLING_FILE ENVELOPE
+    python member.py NAME GUARD_KIND CHILDREN FOLDER SIBLING_FILE ENVELOPE
 
 It has its authority from its environment. Everything that it does it first does, then logs, as
 lines of JSON in FOLDER/NAME.jsonl; so a process that is killed has logged one act too few at most.

@@ -432,7 +432,7 @@ async def test_the_unchanged_questions_are_allowed(stage: Stage) -> None:
 
 
 async def test_an_empty_chain_is_refused(stage: Stage) -> None:
-    """An invocation without a chain proves no agent; an API key alone is the app's, not the agent's."""
+    """An invocation without a chain proves no agent, and an API key is the app's."""
     alone = replace(stage.child, chain=())
     token = await alone.sign(LIST, {"resource": dict(REPO)})
     reply = await stage.plane.client.post(
