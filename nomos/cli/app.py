@@ -86,8 +86,7 @@ def dev(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="File with a checkpoint. The server starts only if the audit log agrees with it.",
-            show_default=False,
+            help="File with a checkpoint. The server starts only if the audit log agrees with it."
         ),
     ] = None,
 ) -> None:
@@ -113,10 +112,7 @@ def demo(
     policies: ExamplePolicies = None,
     keep: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for the exported audit log. Default: it is deleted at the end.",
-            show_default=False,
-        ),
+        typer.Option(help="Folder for the exported audit log. Default: it is deleted at the end."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -25,14 +24,7 @@ group = typer.Typer(
 )
 
 
-class Role(StrEnum):
-    """The roles of an API key."""
-
-    AGENT = "agent"
-    OPERATOR = "operator"
-    AUDITOR = "auditor"
-
-
+Role = Literal["agent", "operator", "auditor"]
 Ident = Annotated[str, typer.Argument(metavar="ID", help="Id of the app: app_…")]
 
 
@@ -54,19 +46,18 @@ def create(
     operator: Operator,
     name: Annotated[str, typer.Argument(help="Display name.")],
     *,
-    role: Annotated[Role, typer.Option(help="Role of the API key.")] = Role.AGENT,
+    role: Annotated[Role, typer.Option(help="Role of the API key.")] = "agent",
     covers: Annotated[
         list[str] | None,
         typer.Option(
             help="Role that an operator may approve for; `*` is every role. Repeatable. "
-            "Default: none.",
-            show_default=False,
+            "Default: none."
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register an app and print its API key. The key cannot be shown again."""
-    body: dict[str, Any] = {"name": name, "role": role.value}
+    body: dict[str, Any] = {"name": name, "role": role}
     made = operator.post(
         "/v1/apps",
         body | ({"covers": covers} if covers else {}),

@@ -57,16 +57,13 @@ _HINT: Final = re.compile(r" \([^()]*(?:control_plane_url|api_key)[^()]*\)$")
 
 ControlUrl = Annotated[
     str | None,
-    typer.Option(
-        help=f"URL of the control plane. Default: ${CONTROL_URL}, or {DEV_URL}.", show_default=False
-    ),
+    typer.Option(help=f"URL of the control plane. Default: ${CONTROL_URL}, or {DEV_URL}."),
 ]
 KeyFile = Annotated[
     Path | None,
     typer.Option(
         help="File (mode 0600) with an operator's API key. "
-        f"Default: ${KEY_FILE}, ${KEY}, or {DEV_KEY_FILE}.",
-        show_default=False,
+        f"Default: ${KEY_FILE}, ${KEY}, or {DEV_KEY_FILE}."
     ),
 ]
 

@@ -18,7 +18,6 @@ InsecureHost = Annotated[
         "--insecure-host",
         help="Host that may be called over plain http, besides this machine and those in "
         "$NOMOS_ALLOW_INSECURE_HOSTS. Repeatable.",
-        show_default=False,
     ),
 ]
 

@@ -82,8 +82,7 @@ def create(
     covers: Annotated[
         list[str] | None,
         typer.Option(
-            help="Role that the operator may approve for. Repeatable. Default: `*`, every role.",
-            show_default=False,
+            help="Role that the operator may approve for. Repeatable. Default: `*`, every role."
         ),
     ] = None,
     data: Data = DATA,

@@ -14,24 +14,21 @@ Policies = Annotated[Path, typer.Option(help="Cedar file, or folder of *.cedar f
 ExamplePolicies = Annotated[
     Path | None,
     typer.Option(
-        help="Cedar file, or folder of *.cedar files. Default: built-in example policies.",
-        show_default=False,
+        help="Cedar file, or folder of *.cedar files. Default: built-in example policies."
     ),
 ]
 
 Providers = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of provider definitions (YAML). Default: only the built-in providers.",
-        show_default=False,
+        help="Folder of provider definitions (YAML). Default: only the built-in providers."
     ),
 ]
 
 Workspace = Annotated[
     Path | None,
     typer.Option(
-        help="Folder that the filesystem provider serves. Default: workspace/ in the data folder.",
-        show_default=False,
+        help="Folder that the filesystem provider serves. Default: workspace/ in the data folder."
     ),
 ]
 
@@ -39,7 +36,6 @@ HostName = Annotated[
     list[str] | None,
     typer.Option(
         help="Host name to accept in requests, besides loopback names and those in "
-        "$NOMOS_HOST_NAMES. Repeatable.",
-        show_default=False,
+        "$NOMOS_HOST_NAMES. Repeatable."
     ),
 ]

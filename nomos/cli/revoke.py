@@ -28,9 +28,7 @@ def revoke(
         str, typer.Argument(metavar="ID", help="What to revoke: a cid, a DID, app_… or env_….")
     ],
     *,
-    reason: Annotated[
-        str | None, typer.Option(help="Reason, recorded in the audit log.", show_default=False)
-    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Reason, recorded in the audit log.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a token, an agent, an app, an approval or an issuer key. This cannot be undone.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from rich.text import Text
@@ -28,30 +27,17 @@ group = typer.Typer(
 )
 
 
-class ApprovalState(StrEnum):
-    """The states by which approval requests can be listed."""
-
-    PENDING = "pending"
-    APPROVED = "approved"
-    DENIED = "denied"
-    EXPIRED = "expired"
-    CONSUMED = "consumed"
-    ALL = "all"
-
-
+Queue = Literal["pending", "approved", "denied", "expired", "consumed", "all"]
 Ident = Annotated[str, typer.Argument(metavar="ID", help="Id of the approval request: env_…")]
 Reason = Annotated[
     str | None,
-    typer.Option(
-        help="Reason, recorded in the audit log and shown to the agent.", show_default=False
-    ),
+    typer.Option(help="Reason, recorded in the audit log and shown to the agent."),
 ]
 Version = Annotated[
     str | None,
     typer.Option(
         help="Version to decide on, as in `show --json`; if the request has changed since, the "
-        "command fails. Default: the current version.",
-        show_default=False,
+        "command fails. Default: the current version."
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking for confirmation.")]
@@ -62,9 +48,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve without asking f
 def list_(
     operator: Operator,
     *,
-    state: Annotated[
-        ApprovalState, typer.Option(help="State of the requests to list.")
-    ] = ApprovalState.PENDING,
+    state: Annotated[Queue, typer.Option(help="State of the requests to list.")] = "pending",
     limit: Annotated[
         int, typer.Option(min=1, max=MAX_LISTED, help="Maximum number of requests.")
     ] = 50,
@@ -76,7 +60,7 @@ def list_(
     expiry, app, command, roles, resource, args (* for any), service, constraints. Resource, args
     and constraints are JSON.
     """
-    reply = operator.get("/v1/approvals", state=state.value, limit=limit)
+    reply = operator.get("/v1/approvals", state=state, limit=limit)
     views = reply["approvals"]
     now = _now(reply)
     print_list(views, columns, lambda rows: queue(rows, now, stdout.width), as_json=as_json)
@@ -224,9 +208,9 @@ def _show(view: dict[str, Any], *, as_json: bool) -> None:
         stdout.print(card(view, _now(view), stdout.width), soft_wrap=False)
 
 
-def _none_listed(state: ApprovalState) -> Text:
-    waiting = state in (ApprovalState.PENDING, ApprovalState.ALL)
-    return Text("no pending requests" if waiting else f"no {state.value} requests", style="dim")
+def _none_listed(state: Queue) -> Text:
+    named = "pending" if state == "all" else state
+    return Text(f"no {named} requests", style="dim")
 
 
 def _now(reply: dict[str, Any]) -> datetime:

@@ -56,9 +56,7 @@ def tail(
 def export(
     operator: Operator,
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write. Default: stdout.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
 ) -> None:
     """Export the whole log as a file that `nomos audit verify` reads."""
     from nomos.cli.audit import files
@@ -81,8 +79,7 @@ def verify(
     checkpoint: Annotated[
         str | None,
         typer.Option(
-            help="Checkpoint that the export must agree with: a file, or the token itself.",
-            show_default=False,
+            help="Checkpoint that the export must agree with: a file, or the token itself."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -160,10 +157,7 @@ def receipt(
     *,
     issuer: Annotated[
         str | None,
-        typer.Option(
-            help="DID of the trusted issuer. Default: signatures are not verified.",
-            show_default=False,
-        ),
+        typer.Option(help="DID of the trusted issuer. Default: signatures are not verified."),
     ] = None,
 ) -> None:
     """Print one record in full, with its signature, as JSON."""

@@ -52,8 +52,7 @@ def run_cases(
         Path | None,
         typer.Option(
             help="Cedar file, or folder of *.cedar files. "
-            "Default: `policies:` in the file of test cases.",
-            show_default=False,
+            "Default: `policies:` in the file of test cases."
         ),
     ] = None,
     providers: Providers = None,
@@ -82,20 +81,18 @@ def explain(
     ] = "{}",
     args: Annotated[
         str | None,
-        typer.Option(help="Arguments, as a JSON object. Default: not bound.", show_default=False),
+        typer.Option(help="Arguments, as a JSON object. Default: not bound."),
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option(help="Facts that the agent asserts, as a JSON object.", show_default=False),
+        typer.Option(help="Facts that the agent asserts, as a JSON object."),
     ] = None,
-    purpose: Annotated[
-        str | None, typer.Option(help="Purpose that the agent states.", show_default=False)
-    ] = None,
+    purpose: Annotated[str | None, typer.Option(help="Purpose that the agent states.")] = None,
     now: Annotated[
         str | None,
         typer.Option(help="Time of the question: 2026-01-05T09:00:00Z.", show_default="now"),
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="DID of the agent.", show_default=False)] = None,
+    agent: Annotated[str | None, typer.Option(help="DID of the agent.")] = None,
     rate: Annotated[
         int, typer.Option(min=0, help="Number of the app's calls in the last minute.")
     ] = 0,
@@ -136,9 +133,7 @@ def starters(*, as_json: AsJson = False) -> None:
 def init(
     name: Annotated[str, typer.Argument(help="Name of a starter, from `nomos policy starters`.")],
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to create. Default: policies/.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to create. Default: policies/.")] = None,
 ) -> None:
     """Copy a starter into a new folder. Existing files are never overwritten."""
     from nomos.cli.policy import local as command

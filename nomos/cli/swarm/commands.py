@@ -28,9 +28,7 @@ _NOTHING = Text("no agent has delegated anything yet", style="dim")
 
 File = Annotated[
     Path | None,
-    typer.Option(
-        help="Export of the audit log to read. Default: ask the control plane.", show_default=False
-    ),
+    typer.Option(help="Export of the audit log to read. Default: ask the control plane."),
 ]
 
 
@@ -74,7 +72,6 @@ def tree(
         typer.Argument(
             metavar="ID",
             help="Agent's DID, receipt, cid or label in the swarm. Default: the latest swarms.",
-            show_default=False,
         ),
     ] = None,
     *,

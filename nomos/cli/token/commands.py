@@ -33,7 +33,6 @@ Source = Annotated[
     typer.Argument(
         metavar="[FILE]",
         help="File with the token, or with a JSON array of delegations. Default: stdin, also `-`.",
-        show_default=False,
     ),
 ]
 Issuer = Annotated[
@@ -42,40 +41,32 @@ Issuer = Annotated[
 ]
 Audience = Annotated[
     str | None,
-    typer.Option(
-        help="DID of the service; for a chain, of its holder. Not needed for receipts.",
-        show_default=False,
-    ),
+    typer.Option(help="DID of the service; for a chain, of its holder. Not needed for receipts."),
 ]
 Command = Annotated[
     str | None,
-    typer.Option(help="Command of the call, such as /github/issue/list.", show_default=False),
+    typer.Option(help="Command of the call, such as /github/issue/list."),
 ]
-Resource = Annotated[
-    str | None, typer.Option(help="Resource of the call, as a JSON object.", show_default=False)
-]
+Resource = Annotated[str | None, typer.Option(help="Resource of the call, as a JSON object.")]
 Args = Annotated[
     str | None,
-    typer.Option(help="Other arguments of the call, as a JSON object.", show_default=False),
+    typer.Option(help="Other arguments of the call, as a JSON object."),
 ]
 ControlUrl = Annotated[
     str | None,
     typer.Option(
         help="Control plane to fetch revocations from, with the API key in --key-file or "
         "$NOMOS_API_KEY (any role). Needs exactly one --issuer. Not used for receipts. "
-        "Default: revocations are not checked.",
-        show_default=False,
+        "Default: revocations are not checked."
     ),
 ]
 KeyFile = Annotated[
     Path | None,
-    typer.Option(
-        help="File (mode 0600) with an API key for the revocation feed.", show_default=False
-    ),
+    typer.Option(help="File (mode 0600) with an API key for the revocation feed."),
 ]
 Revoked = Annotated[
     list[str] | None,
-    typer.Option(help="Revoked cid, DID or other id. Repeatable.", show_default=False),
+    typer.Option(help="Revoked cid, DID or other id. Repeatable."),
 ]
 Leeway = Annotated[int, typer.Option(min=0, max=60, help="Allowed clock difference in seconds.")]
 MaxDepth = Annotated[
@@ -83,10 +74,7 @@ MaxDepth = Annotated[
 ]
 At = Annotated[
     str | None,
-    typer.Option(
-        help="Time to verify at: 2026-01-05T09:00:00Z, or Unix seconds. Default: now.",
-        show_default=False,
-    ),
+    typer.Option(help="Time to verify at: 2026-01-05T09:00:00Z, or Unix seconds. Default: now."),
 ]
 AllowMissingPrf = Annotated[
     bool,
