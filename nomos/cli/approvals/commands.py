@@ -30,8 +30,7 @@ group = typer.Typer(
 Queue = Literal["pending", "approved", "denied", "expired", "consumed", "all"]
 Ident = Annotated[str, typer.Argument(metavar="ID", help="Id of the approval request: env_…")]
 Reason = Annotated[
-    str | None,
-    typer.Option(help="Reason, recorded in the audit log and shown to the agent."),
+    str | None, typer.Option(help="Reason, recorded in the audit log and shown to the agent.")
 ]
 Version = Annotated[
     str | None,

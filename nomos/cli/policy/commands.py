@@ -25,8 +25,7 @@ Revoke = Annotated[
     ),
 ]
 Where = Annotated[
-    Path,
-    typer.Argument(help="Cedar file, or folder of *.cedar files; - reads stdin."),
+    Path, typer.Argument(help="Cedar file, or folder of *.cedar files; - reads stdin.")
 ]
 
 
@@ -80,12 +79,10 @@ def explain(
         str, typer.Option(help="Resource, as a JSON object; `provider` may be omitted.")
     ] = "{}",
     args: Annotated[
-        str | None,
-        typer.Option(help="Arguments, as a JSON object. Default: not bound."),
+        str | None, typer.Option(help="Arguments, as a JSON object. Default: not bound.")
     ] = None,
     context: Annotated[
-        str | None,
-        typer.Option(help="Facts that the agent asserts, as a JSON object."),
+        str | None, typer.Option(help="Facts that the agent asserts, as a JSON object.")
     ] = None,
     purpose: Annotated[str | None, typer.Option(help="Purpose that the agent states.")] = None,
     now: Annotated[

@@ -44,14 +44,10 @@ Audience = Annotated[
     typer.Option(help="DID of the service; for a chain, of its holder. Not needed for receipts."),
 ]
 Command = Annotated[
-    str | None,
-    typer.Option(help="Command of the call, such as /github/issue/list."),
+    str | None, typer.Option(help="Command of the call, such as /github/issue/list.")
 ]
 Resource = Annotated[str | None, typer.Option(help="Resource of the call, as a JSON object.")]
-Args = Annotated[
-    str | None,
-    typer.Option(help="Other arguments of the call, as a JSON object."),
-]
+Args = Annotated[str | None, typer.Option(help="Other arguments of the call, as a JSON object.")]
 ControlUrl = Annotated[
     str | None,
     typer.Option(
@@ -61,12 +57,10 @@ ControlUrl = Annotated[
     ),
 ]
 KeyFile = Annotated[
-    Path | None,
-    typer.Option(help="File (mode 0600) with an API key for the revocation feed."),
+    Path | None, typer.Option(help="File (mode 0600) with an API key for the revocation feed.")
 ]
 Revoked = Annotated[
-    list[str] | None,
-    typer.Option(help="Revoked cid, DID or other id. Repeatable."),
+    list[str] | None, typer.Option(help="Revoked cid, DID or other id. Repeatable.")
 ]
 Leeway = Annotated[int, typer.Option(min=0, max=60, help="Allowed clock difference in seconds.")]
 MaxDepth = Annotated[
