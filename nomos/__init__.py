@@ -49,15 +49,7 @@ from nomos.guard import (
     Grant,
     Receipt,
 )
-from nomos.models import (
-    Capability,
-    Chain,
-    Decision,
-    DenyReason,
-    Explanation,
-    ParentChain,
-    Verified,
-)
+from nomos.models import Capability, Chain, Decision, DenyReason, Explanation, ParentChain, Verified
 from nomos.receipts import Revocation
 from nomos.swarm import Child, fork_child, read_parent_chain_from_env
 from nomos.verify import AsyncVerifier, MemoryReplayStore, Verifier

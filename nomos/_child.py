@@ -160,10 +160,7 @@ class Child(Sealed):
         """
         with descriptors(*self._inherited()) as handed:
             return subprocess.Popen(
-                args,
-                env=self._handed(env, *handed),
-                pass_fds=(*pass_fds, *_open(handed)),
-                **kwargs,
+                args, env=self._handed(env, *handed), pass_fds=(*pass_fds, *_open(handed)), **kwargs
             )
 
     @must_be_awaited
@@ -183,10 +180,7 @@ class Child(Sealed):
         """
         with descriptors(*self._inherited()) as handed:
             return await anyio.open_process(
-                args,
-                env=self._handed(env, *handed),
-                pass_fds=(*pass_fds, *_open(handed)),
-                **kwargs,
+                args, env=self._handed(env, *handed), pass_fds=(*pass_fds, *_open(handed)), **kwargs
             )
 
     def close(self) -> None:

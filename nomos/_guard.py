@@ -193,9 +193,7 @@ class GuardBase(GuardCore, ABC):
         self._server = server
         self._endpoint.failure_reason = server.trouble
         operator = Endpoint(
-            self._endpoint.url,
-            api_key=server.operator_key,
-            timeout=self._endpoint.timeout,
+            self._endpoint.url, api_key=server.operator_key, timeout=self._endpoint.timeout
         )
         operator.failure_reason = server.trouble
         self._connect_operator(operator)

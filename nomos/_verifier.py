@@ -40,13 +40,7 @@ from nomos._settings import checked_api_key
 from nomos._tracebacks import without_frames
 from nomos.capabilities import MAX_COMMAND
 from nomos.errors import ConfigurationError, Denied
-from nomos.models import (
-    LEEWAY_SECONDS,
-    MAX_CHAIN_DEPTH,
-    MAX_LEEWAY_SECONDS,
-    Command,
-    Verified,
-)
+from nomos.models import LEEWAY_SECONDS, MAX_CHAIN_DEPTH, MAX_LEEWAY_SECONDS, Command, Verified
 
 _COMMAND: Final[TypeAdapter[str]] = TypeAdapter(Command)
 MAX_AGE: Final = 86_400

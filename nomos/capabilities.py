@@ -23,14 +23,7 @@ from nomos._pol.values import plain
 from nomos.constraints import listed
 from nomos.errors import ConfigurationError, InvalidRequest
 from nomos.models import Capability, Resource
-from nomos.resources import (
-    FILESYSTEM,
-    GITHUB,
-    KNOWN,
-    Provider,
-    canonical_resource,
-    provider_name,
-)
+from nomos.resources import FILESYSTEM, GITHUB, KNOWN, Provider, canonical_resource, provider_name
 
 MAX_CAPABILITIES: Final = 64
 """Capabilities of one child: each becomes a chain, and no more chains can be passed on."""
@@ -57,8 +50,7 @@ def parse(values: object, *, where: str = "capabilities") -> tuple[Capability, .
     """
     if isinstance(values, Mapping | str | bytes) or not isinstance(values, Sequence):
         _invalid(
-            where,
-            'must be a list such as [{"with": "github://acme/app", "can": "repo:read"}]',
+            where, 'must be a list such as [{"with": "github://acme/app", "can": "repo:read"}]'
         )
     if not 1 <= len(values) <= MAX_CAPABILITIES:
         _invalid(where, f"must hold 1 to {MAX_CAPABILITIES} capabilities, and holds {len(values)}")

@@ -93,11 +93,7 @@ class StepUpRequired(Denied):
     """A person must approve first; `approval_envelope_id` names the approval."""
 
     def __init__(
-        self,
-        message: str,
-        *,
-        approval_envelope_id: str | None,
-        grant: GrantBase | None = None,
+        self, message: str, *, approval_envelope_id: str | None, grant: GrantBase | None = None
     ) -> None:
         super().__init__(message, code="step_up_required", grant=grant)
         self.approval_envelope_id = approval_envelope_id

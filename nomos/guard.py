@@ -250,10 +250,7 @@ class AuthGuard(GuardBase):
 
     @without_frames
     def fork_children(
-        self,
-        children: Sequence[Mapping[str, Any]],
-        *,
-        parent_chain: Chains | None = None,
+        self, children: Sequence[Mapping[str, Any]], *, parent_chain: Chains | None = None
     ) -> tuple[Child, ...]:
         """Fork several children at once: all of them, or none if one of them cannot be forked.
 
@@ -397,10 +394,7 @@ class AsyncAuthGuard(Asynchronous, GuardBase):
         return (await self._run(flow))[0]
 
     async def fork_children(
-        self,
-        children: Sequence[Mapping[str, Any]],
-        *,
-        parent_chain: Chains | None = None,
+        self, children: Sequence[Mapping[str, Any]], *, parent_chain: Chains | None = None
     ) -> tuple[Child, ...]:
         """See `AuthGuard.fork_children`."""
         flow = self._fork_flow(children, parent_chain, several=True)

@@ -185,8 +185,7 @@ class Question(Value):
         description="Facts that the agent asserts, at most 4 KiB; policy sees `context.agent`.",
     )
     cosigner_envelope_id: Annotated[str, Field(min_length=1, max_length=64)] | Absent = Field(
-        default=None,
-        description="The envelope in which operators approved exactly this question.",
+        default=None, description="The envelope in which operators approved exactly this question."
     )
 
     @cached_property
@@ -435,9 +434,7 @@ class GrantBase(SealedRecord):
             return self
         if self.decision == "requires_step_up":
             raise StepUpRequired(
-                self._question(),
-                approval_envelope_id=self.approval_envelope_id,
-                grant=self,
+                self._question(), approval_envelope_id=self.approval_envelope_id, grant=self
             )
         raise Denied(self._refusal(), code=self.reason or "policy_denied", grant=self)
 

@@ -16,13 +16,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -112,10 +106,7 @@ class Http:
         whole.tries += 1
         call_id = new_call_id()
         try:
-            with (
-                self._using() as held,
-                self._sent(held.client, send, call_id, own) as response,
-            ):
+            with self._using() as held, self._sent(held.client, send, call_id, own) as response:
                 reply = receive(response)
                 if excess_bytes.state_after(response) == "unknown":
                     self._give_up(held)
@@ -135,10 +126,7 @@ class Http:
         own.tries += 1
         call_id = new_call_id()
         try:
-            with (
-                self._using() as held,
-                self._sent(held.client, send, call_id, own) as response,
-            ):
+            with self._using() as held, self._sent(held.client, send, call_id, own) as response:
                 if response.status_code != 200:
                     reply = receive(response)
                     reply_identity.check(reply, call_id)

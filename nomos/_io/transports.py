@@ -179,8 +179,5 @@ def _request(request: httpx.Request, body: Any) -> httpcore.Request:
 
 def _response(reply: httpcore.Response, body: Any) -> httpx.Response:
     return httpx.Response(
-        status_code=reply.status,
-        headers=reply.headers,
-        stream=body,
-        extensions=reply.extensions,
+        status_code=reply.status, headers=reply.headers, stream=body, extensions=reply.extensions
     )

@@ -86,10 +86,7 @@ def disable(operator: Operator, ident: Ident, *, as_json: AsJson = False) -> Non
     Tokens that it was granted stay valid until they expire; `nomos revoke ID` revokes them.
     """
     app = operator.post(
-        f"/v1/apps/{part(ident)}/disable",
-        about={"id": ident},
-        look="nomos apps list",
-        repeat=True,
+        f"/v1/apps/{part(ident)}/disable", about={"id": ident}, look="nomos apps list", repeat=True
     )
     if as_json:
         print_json(app)

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from nomos.server.storage.registered_apps import Registered
 
 group = typer.Typer(
-    help="Manage operators on the server's machine, without an API key.",
-    no_args_is_help=True,
+    help="Manage operators on the server's machine, without an API key.", no_args_is_help=True
 )
 
 Data = Annotated[Path, typer.Option(help="Data folder of the server.")]

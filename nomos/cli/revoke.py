@@ -37,11 +37,7 @@ def revoke(
     """
     requested = {"id": ident} if reason is None else {"id": ident, "reason": reason}
     done: dict[str, Any] = operator.post(
-        "/v1/revocations",
-        requested,
-        about={"id": ident},
-        look="nomos audit tail",
-        repeat=True,
+        "/v1/revocations", requested, about={"id": ident}, look="nomos audit tail", repeat=True
     )
     if as_json:
         print_json(done)

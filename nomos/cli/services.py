@@ -63,16 +63,11 @@ def add(
     """
     if not is_did(did):
         raise ConfigurationError(
-            "not a DID: pass the did:key:… that `nomos pdp` or `nomos keygen` prints",
-            setting="did",
+            "not a DID: pass the did:key:… that `nomos pdp` or `nomos keygen` prints", setting="did"
         )
     fields = {"name": name, "did": did, "url": url, "decides": pdp}
     made = operator.post(
-        "/v1/services",
-        fields,
-        about=fields,
-        look="nomos services list",
-        repeat=True,
+        "/v1/services", fields, about=fields, look="nomos services list", repeat=True
     )
     if as_json:
         print_json(made)

@@ -61,9 +61,7 @@ def json_body(
     return args
 
 
-def query(
-    **types: type[str | int | bool],
-) -> Callable[[HTTPConnection], dict[str, Any]]:
+def query(**types: type[str | int | bool]) -> Callable[[HTTPConnection], dict[str, Any]]:
     """Return a function for `args=` that reads the URL's query: `query(state=str, page=int)`.
 
     `types` are the accepted parameters with their types: `str`, `int` or `bool`. A request may

@@ -61,8 +61,7 @@ def _check_resource(command: str, resource: Mapping[str, Any]) -> None:
     }
     try:
         canonical_resource(
-            provider,
-            {n: v for n, v in resource.items() if n not in open_} | {"provider": wanted},
+            provider, {n: v for n, v in resource.items() if n not in open_} | {"provider": wanted}
         )
     except InvalidRequest as wrong:
         raise ConfigurationError(f"no token can match: {wrong}", setting="resource") from None

@@ -31,10 +31,7 @@ def run(policies: Path | None, *, as_json: bool, keep: Path | None) -> bool:
 
     `keep` is a folder for the exported audit log. Without it, the export is deleted at the end.
     """
-    with (
-        _export_folder(keep) as exports,
-        _started(policies, exports, quiet=as_json) as demo,
-    ):
+    with _export_folder(keep) as exports, _started(policies, exports, quiet=as_json) as demo:
         for play in STEPS:
             name = play.__name__
             with _waiting(name.replace("_", " "), quiet=as_json):

@@ -26,11 +26,7 @@ with server_extra("policy"):
     from nomos.resources import provider_name
 
 _STYLES = {"allow": "green", "deny": "red", "requires_step_up": "yellow"}
-_MARKS = {
-    "holds": ("yes ", "green"),
-    "does not hold": ("no  ", "red"),
-    "fails": ("?   ", "yellow"),
-}
+_MARKS = {"holds": ("yes ", "green"), "does not hold": ("no  ", "red"), "fails": ("?   ", "yellow")}
 
 
 def question(

@@ -83,9 +83,7 @@ def init(name: str, out: Path) -> None:
     files.copy_starter(name, out)
     for file in sorted(out.iterdir()):
         stdout.print(Text.assemble(("wrote ", "green"), str(file)))
-    stdout.print(
-        Text(f"\nnomos policy test {out}\nnomos dev --policies {out}", style="dim"),
-    )
+    stdout.print(Text(f"\nnomos policy test {out}\nnomos dev --policies {out}", style="dim"))
 
 
 def load(path: Path, providers: Path | None) -> Bundle:

@@ -41,19 +41,9 @@ def _by(version: dict[str, Any]) -> str:
     return found
 
 
-def put(
-    path: Path,
-    operator: Operator,
-    *,
-    activate: bool,
-    revoke: bool,
-    as_json: bool,
-) -> None:
+def put(path: Path, operator: Operator, *, activate: bool, revoke: bool, as_json: bool) -> None:
     """Upload the policies of a file or folder, and the facts beside them."""
-    body = {
-        "sources": {each.name: each.text for each in sources(path)},
-        "facts": read_facts(path),
-    }
+    body = {"sources": {each.name: each.text for each in sources(path)}, "facts": read_facts(path)}
     kept = operator.post(PATH, body, look="nomos policy versions")
     _print_put(kept, as_json=as_json)
     if activate:
