@@ -136,12 +136,10 @@ class VerifierBase(ABC):
         - `url`: base URL of the control plane: https, or http on this machine.
         - `audience`: the DID of this service.
         - `api_key`: an API key of any role, for the feed.
-        - `trust_anchor`: the issuer's DID, or the DID of one of its earlier keys, from a trusted
-        source.
-          The control plane must prove that its present key follows from it. Without `trust_anchor`,
+        - `trust_anchor`: the issuer's DID, or that of one of its earlier keys, from a trusted
+          source. The control plane must prove that its present key follows from it. Without it,
           the first keys received are trusted; this requires https, or this machine.
-        - `startup_timeout`: how long to wait for the first answer, in seconds, 0.1 to 60. Default:
-        3.
+        - `startup_timeout`: seconds to wait for the first answer, 0.1 to 60. Default: 3.
         - `allow_insecure`: hosts that may be reached by plain http.
         - `settings`: arguments of the verifier. Without `max_depth`, the control plane's limit
           holds. A `SqlReplayStore` as `replay` also stores how far the logs were read, so that a

@@ -85,8 +85,7 @@ class Verifier(VerifierBase):
     - `replay`: the replay store, for what works once: writes, and calls with an approval (V9).
       Without one, both are rejected.
     - `allow_missing_prf`: accept chains of the hosted service, whose links do not name each other
-    and
-      whose roots name no service. Default: False.
+      and whose roots name no service. Default: False.
     - `receipt_key`: the path of a key file (`nomos keygen` makes one). Every verification is then
       signed as a receipt: `verified.record` or `denied.record`, to be read with `verify_receipt`.
       If the receipt cannot be signed, the call is not allowed.
@@ -132,9 +131,7 @@ class Verifier(VerifierBase):
           the fault is and what to do. `unavailable` means that a check could not be completed, as
           when the replay store fails, and `revocations_stale` that the revocation view is too old.
         - `SignerError`: the signing binary gave no answer. The call is not allowed.
-        - `ConfigurationError`: `command`, `resource`, `args` or `require_signed_args` has the wrong
-        type or form,
-          or the verifier is closed.
+        - `ConfigurationError`: an argument has the wrong type or form, or the verifier is closed.
         """
         return self._run(
             self._verify_flow(

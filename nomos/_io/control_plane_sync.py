@@ -94,9 +94,10 @@ class ControlPlaneSync:
             trusted, and no others. Without it, the keys that the control plane shows first are
             trusted.
         startup_timeout: seconds that the first callers wait for the first synchronization, 0.1 to
-        60. allow_insecure: hosts for which plain http is accepted. setting: where the URL comes
-        from, for messages. floors: stores how far the logs were read, so that a rollback is
-        detected after a restart.
+            60.
+        allow_insecure: hosts for which plain http is accepted.
+        setting: where the URL comes from, for messages.
+        floors: stores how far the logs were read, so that a rollback is detected after a restart.
 
     Raises `ConfigurationError`. `close` ends the thread.
     """

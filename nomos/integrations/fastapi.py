@@ -129,9 +129,8 @@ def requires(
             are bound to no arguments.
         verifier: a `Verifier` or `AsyncVerifier`. By default `app.state.nomos` of the application
             that has the route.
-        require_signed_args: whether a token must sign each of the `args`; if it does not, the code
-        is
-            `resource_mismatch`.
+        require_signed_args: whether a token must sign each of the `args`; one that does not is
+            rejected as `resource_mismatch`.
 
     `resource` and `args` are mappings, or sync or async functions of the request that return one.
     In a mapping, `"{owner}"` is replaced by the path parameter of that name, and `"{number:int}"`
