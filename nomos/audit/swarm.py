@@ -12,13 +12,9 @@ from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import SkipJsonSchema
 
 from nomos._times import iso
-from nomos.models import Value
-
-Absent = SkipJsonSchema[None]
-"""A member that may be absent, but is never null."""
+from nomos.models import Absent, Value
 
 _LAST: Final = 253402300799_999
 """The last millisecond of the year 9999."""

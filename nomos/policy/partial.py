@@ -205,6 +205,8 @@ class _Evaluator:
 
 def _with(term: Term, fields: frozenset[str], *, fails: bool) -> Term:
     """Return the same term with further fields."""
+    if not fields and not fails:
+        return term
     return replace(term, fields=term.fields | fields, fails=term.fails or fails)
 
 

@@ -102,42 +102,39 @@ def view(control_url: str, envelope: Envelope, now: int) -> dict[str, Any]:
     """Return the public form of an envelope at `now`."""
     question = envelope.bound
     bound = question["args"]
-    optional: dict[str, Any] = {
-        "args": None if bound is None else dict(envelope.sent or bound),
-        "bound": bound,
-        "pol": question.get("pol"),
-        "constraints": _worded(question.get("pol")),
-        "purpose": envelope.purpose,
-        "context": question["context"] or None,
-        "audience": question.get("audience"),
-        "root": question["root"],
-        "invoked_by": question["invokedBy"] or None,
-        "reason": envelope.reason,
-        "decided_at": _iso(envelope.decided_at),
-        "consumed_at": _iso(envelope.consumed_at),
-    }
     result = ApprovalView(
         id=envelope.id,
         state=envelope.state_at(now),
         app=AppView(id=envelope.app, name=envelope.app_name),
         agent=question["agentDid"],
+        root=question["root"],
+        invoked_by=question["invokedBy"] or None,
         command=question["command"],
         resource=question["resource"],
         args_bound=bound is not None,
+        args=None if bound is None else dict(envelope.sent or bound),
+        bound=bound,
+        pol=question.get("pol"),
+        constraints=_worded(question.get("pol")),
+        purpose=envelope.purpose,
+        context=question["context"] or None,
+        audience=question.get("audience"),
         ttl_seconds=question["ttl"],
         policies=list(envelope.policies),
+        reason=envelope.reason,
         roles=list(envelope.roles),
         approved_roles=list(envelope.approved_roles),
         votes=[_vote(vote) for vote in envelope.votes],
         created_at=iso(envelope.created_at),
         expires_at=iso(envelope.expires_at),
+        decided_at=_iso(envelope.decided_at),
+        consumed_at=_iso(envelope.consumed_at),
         fingerprint=envelope.fingerprint,
         receipt_id=envelope.receipt_id,
         approval_url=url(control_url, envelope.id),
         version=envelope.version,
-        **{name: value for name, value in optional.items() if value is not None},
     )
-    return result.model_dump(by_alias=True, exclude_unset=True)
+    return result.model_dump(by_alias=True, exclude_none=True)
 
 
 def _worded(pol: list[Any] | None) -> list[str] | None:
@@ -153,14 +150,13 @@ def _in_words(statement: Any) -> str:
 
 
 def _vote(vote: Vote) -> VoteView:
-    reason = {} if vote.reason is None else {"reason": vote.reason}
     return VoteView(
         operator=vote.operator,
         name=vote.name,
         approve=vote.approve,
         roles=list(vote.roles),
+        reason=vote.reason,
         at=iso(vote.at),
-        **reason,
     )
 
 
