@@ -13,8 +13,6 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 GENESIS = "0" * 64
 
@@ -74,52 +72,48 @@ def upgrade() -> None:
     with op.batch_alter_table("api_keys") as keys:
         keys.add_column(sa.Column("covers", sa.JSON, nullable=False, server_default="[]"))
         keys.add_column(sa.Column("shown_to", sa.String(64)))
-    _logs()
+    heads, records = _logs()
     _approvals()
     _policies()
     op.rename_table("revocations", "old_revocations")
-    op.create_table(
+    revocations = op.create_table(
         "revocations",
         sa.Column("tenant", sa.String(64), primary_key=True),
         sa.Column("seq", sa.BigInteger, primary_key=True),
-        sa.Column("id", sa.String(128), nullable=False),
+        sa.Column("id", sa.String(128), nullable=False, unique=True),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("hash", sa.String(64), nullable=False),
         sa.Column("text", sa.Text, nullable=False),
-        sa.UniqueConstraint("id", name="uq_revocations_id"),
     )
-    _carry_over()
+    _carry_over(heads, records, revocations)
     op.drop_table("old_revocations")
     op.drop_index("ix_receipts_tenant_at", "receipts")
     op.drop_table("receipts")
 
 
-def _logs() -> None:
-    op.create_table(
+def _logs() -> tuple[sa.Table, sa.Table]:
+    heads = op.create_table(
         "heads",
         sa.Column("tenant", sa.String(64), primary_key=True),
         sa.Column("log", sa.String(16), primary_key=True),
         sa.Column("seq", sa.BigInteger, nullable=False),
         sa.Column("hash", sa.String(64), nullable=False),
     )
-    op.create_table(
+    records = op.create_table(
         "records",
         sa.Column("tenant", sa.String(64), primary_key=True),
         sa.Column("seq", sa.BigInteger, primary_key=True),
-        sa.Column("id", sa.String(68), nullable=False),
+        sa.Column("id", sa.String(68), nullable=False, unique=True),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("app", sa.String(64)),
-        sa.Column("cid", sa.String(64)),
-        sa.Column("parent", sa.String(68)),
+        sa.Column("cid", sa.String(64), index=True),
+        sa.Column("parent", sa.String(68), index=True),
         sa.Column("hash", sa.String(64), nullable=False),
         sa.Column("text", sa.Text, nullable=False),
-        sa.UniqueConstraint("id", name="uq_records_id"),
+        sa.Index(None, "tenant", "app", "seq"),
     )
-    op.create_index("ix_records_cid", "records", ["cid"])
-    op.create_index("ix_records_parent", "records", ["parent"])
-    op.create_index("ix_records_tenant_app_seq", "records", ["tenant", "app", "seq"])
     op.create_table(
         "checkpoints",
         sa.Column("tenant", sa.String(64), primary_key=True),
@@ -132,7 +126,7 @@ def _logs() -> None:
         "issuer_keys",
         sa.Column("tenant", sa.String(64), primary_key=True),
         sa.Column("seq", sa.BigInteger, primary_key=True),
-        sa.Column("did", sa.String(64), nullable=False),
+        sa.Column("did", sa.String(64), nullable=False, unique=True),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("file", sa.String(128), nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -141,8 +135,8 @@ def _logs() -> None:
         sa.Column("hash", sa.String(64), nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("token", sa.Text, nullable=False),
-        sa.UniqueConstraint("did", name="uq_issuer_keys_did"),
     )
+    return heads, records
 
 
 def _approvals() -> None:
@@ -163,15 +157,11 @@ def _approvals() -> None:
         sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.Column("decided_at", sa.BigInteger),
         sa.Column("consumed_at", sa.BigInteger),
+        sa.Index(None, "tenant", "state", "created_at"),
+        sa.Index(None, "fingerprint", "created_at"),
+        sa.Index(None, "deed", "decided_at"),
+        sa.Index(None, "app", "state"),
     )
-    op.create_index(
-        "ix_envelopes_tenant_state_created_at", "envelopes", ["tenant", "state", "created_at"]
-    )
-    op.create_index(
-        "ix_envelopes_fingerprint_created_at", "envelopes", ["fingerprint", "created_at"]
-    )
-    op.create_index("ix_envelopes_deed_decided_at", "envelopes", ["deed", "decided_at"])
-    op.create_index("ix_envelopes_app_state", "envelopes", ["app", "state"])
     op.create_table(
         "votes",
         sa.Column("envelope", sa.String(64), primary_key=True),
@@ -193,11 +183,7 @@ def _approvals() -> None:
         sa.Column("delivered_at", sa.BigInteger),
         sa.Column("failed_at", sa.BigInteger),
         sa.Column("error", sa.Text),
-    )
-    op.create_index(
-        "ix_outbox_delivered_at_failed_at_next_at",
-        "outbox",
-        ["delivered_at", "failed_at", "next_at"],
+        sa.Index(None, "delivered_at", "failed_at", "next_at"),
     )
     for name, ends in (("login_links", [sa.Column("used_at", sa.BigInteger)]), ("sessions", [])):
         op.create_table(
@@ -206,10 +192,9 @@ def _approvals() -> None:
             sa.Column("tenant", sa.String(64), nullable=False),
             sa.Column("operator", sa.String(64), nullable=False),
             sa.Column("created_at", sa.BigInteger, nullable=False),
-            sa.Column("expires_at", sa.BigInteger, nullable=False),
+            sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
             *ends,
         )
-        op.create_index(f"ix_{name}_expires_at", name, ["expires_at"])
 
 
 def _policies() -> None:
@@ -236,14 +221,13 @@ def _policies() -> None:
         "services",
         sa.Column("tenant", sa.String(64), primary_key=True),
         sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("did", sa.String(64), nullable=False),
+        sa.Column("did", sa.String(64), nullable=False, unique=True),
         sa.Column("url", sa.String(512), nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.UniqueConstraint("did", name="uq_services_did"),
     )
 
 
-def _carry_over() -> None:
+def _carry_over(heads: sa.Table, records: sa.Table, revocations: sa.Table) -> None:
     """Move the rows of the old tables into their logs.
 
     The canonical form is written out here, because a migration must not change with the code.
@@ -252,30 +236,23 @@ def _carry_over() -> None:
     removed first: once a row is hashed, that is not possible.
     """
     connection = op.get_bind()
-    heads: dict[tuple[str, str], tuple[int, str]] = {}
+    ends: dict[tuple[str, str], tuple[int, str]] = {}
 
-    def place(log: str, tenant: str, content: dict[str, object]) -> tuple[int, str, str]:
-        seq, before = heads.get((tenant, log), (0, GENESIS))
+    def place(log: str, tenant: str, content: dict[str, object]) -> dict[str, object]:
+        seq, before = ends.get((tenant, log), (0, GENESIS))
         row = {**content, "v": 1, "tenant": tenant, "seq": seq + 1, "prev_hash": before}
         text = json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()
-        heads[tenant, log] = (seq + 1, digest)
-        return seq + 1, digest, text
+        ends[tenant, log] = (seq + 1, digest)
+        return {"tenant": tenant, "seq": seq + 1, "hash": digest, "text": text}
 
     for old in connection.execute(
         sa.text("SELECT id, tenant, at FROM old_revocations ORDER BY at, id")
     ):
         kind = "agent" if old.id.startswith("did:") else "cid"
         content = {"id": old.id, "kind": kind, "at": old.at}
-        seq, digest, text = place("revocations", old.tenant, content)
-        connection.execute(
-            sa.text(
-                "INSERT INTO revocations (tenant, seq, id, kind, at, hash, text) "
-                "VALUES (:tenant, :seq, :id, :kind, :at, :hash, :text)"
-            ),
-            {"tenant": old.tenant, "seq": seq, "id": old.id, "kind": kind, "at": old.at}
-            | {"hash": digest, "text": text},
-        )
+        placed = place("revocations", old.tenant, content)
+        connection.execute(revocations.insert(), content | placed)
     receipts = connection.execute(sa.text("SELECT * FROM receipts ORDER BY at, id")).mappings()
     for receipt in receipts:
         row = {name: value for name, value in receipt.items() if value is not None}
@@ -290,21 +267,12 @@ def _carry_over() -> None:
         row |= {name: _redacted(row[name]) for name in CHOSEN if name in row}
         if args is not None:
             row["detail"] = {"args": json.dumps(_redacted(args))}
-        seq, digest, text = place("audit", tenant, row)
+        placed = place("audit", tenant, row)
+        columns = {name: row.get(name) for name in ("id", "kind", "at", "app", "cid")}
+        connection.execute(records.insert(), columns | placed)
+    for (tenant, log), (seq, digest) in ends.items():
         connection.execute(
-            sa.text(
-                "INSERT INTO records (tenant, seq, id, kind, at, app, cid, parent, hash, text) "
-                "VALUES (:tenant, :seq, :id, :kind, :at, :app, :cid, NULL, :hash, :text)"
-            ),
-            {"tenant": tenant, "seq": seq, "id": row["id"], "kind": row["kind"], "at": row["at"]}
-            | {"app": row.get("app"), "cid": row.get("cid"), "hash": digest, "text": text},
-        )
-    for (tenant, log), (seq, digest) in heads.items():
-        connection.execute(
-            sa.text(
-                "INSERT INTO heads (tenant, log, seq, hash) VALUES (:tenant, :log, :seq, :hash)"
-            ),
-            {"tenant": tenant, "log": log, "seq": seq, "hash": digest},
+            heads.insert(), {"tenant": tenant, "log": log, "seq": seq, "hash": digest}
         )
 
 
@@ -321,9 +289,3 @@ def _redacted(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [_redacted(item, depth + 1) for item in value]
     return {_redacted(key): _redacted(item, depth + 1) for key, item in value.items()}
-
-
-def downgrade() -> None:
-    raise NotImplementedError(
-        "what people decided and the audit log cannot be carried back; restore a backup"
-    )

@@ -8,8 +8,6 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 LINKS = sa.text("kind = 'delegation'")
 
@@ -30,9 +28,3 @@ def upgrade() -> None:
             sqlite_where=LINKS,
             postgresql_where=LINKS,
         )
-
-
-def downgrade() -> None:
-    raise NotImplementedError(
-        "records made since name their root, and the audit log holds them; restore a backup"
-    )

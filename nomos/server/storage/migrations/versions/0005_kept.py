@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -38,8 +36,3 @@ def upgrade() -> None:
     )
     row = {"id": 1, "database": secrets.token_hex(16), "commits": 0, "anchored": False}
     op.bulk_insert(keeping, [row])
-
-
-def downgrade() -> None:
-    for table in ("probes", "followed", "nonces_spans", "keeping"):
-        op.drop_table(table)

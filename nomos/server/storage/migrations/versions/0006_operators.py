@@ -13,8 +13,6 @@ from alembic import op
 
 revision = "0006"
 down_revision = "0005"
-branch_labels = None
-depends_on = None
 
 AT_ONCE = 1000
 
@@ -27,11 +25,10 @@ def upgrade() -> None:
         votes.add_column(sa.Column("version", sa.String(64)))
     op.create_table(
         "agents",
-        sa.Column("tenant", sa.String(64), nullable=False),
-        sa.Column("did", sa.String(128), nullable=False),
+        sa.Column("tenant", sa.String(64), primary_key=True),
+        sa.Column("did", sa.String(128), primary_key=True),
         sa.Column("app", sa.String(64), nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "did", name=op.f("pk_agents")),
     )
     _deeds()
     _agents()
@@ -66,9 +63,3 @@ def _agents() -> None:
             connection.execute(
                 agents.insert().values(tenant=row.tenant, did=did, app=row.app, at=row.at)
             )
-
-
-def downgrade() -> None:
-    raise NotImplementedError(
-        "who was confirmed, and what votes were for, would be lost; restore a backup"
-    )

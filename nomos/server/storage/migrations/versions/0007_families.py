@@ -5,15 +5,8 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
     op.add_column("nonces", sa.Column("family", sa.String(256)))
     op.create_index("ix_nonces_family_expires_at", "nonces", ["family", "expires_at"])
-
-
-def downgrade() -> None:
-    op.drop_index("ix_nonces_family_expires_at", "nonces")
-    op.drop_column("nonces", "family")
