@@ -23,18 +23,16 @@ async def receipts(store: Store, tenant: str, limit: int = 100) -> tuple[Record,
 async def disable_app(store: Store, tenant: str, app: str) -> bool:
     """Refuse the app's keys from now on; False if the tenant has no such app."""
     now = store._now()
-    return await store._database.write(
-        lambda connection: apps.disable(connection, tenant, app, now)
-    )
+    return await store.database.write(apps.disable, tenant, app, now)
 
 
 async def add_tenant(store: Store, tenant: str, issuer_did: str) -> None:
     """Register a tenant."""
     now = store._now()
-    await store._database.write(lambda connection: tenants.add(connection, tenant, issuer_did, now))
+    await store.database.write(tenants.add, tenant, issuer_did, now)
 
 
 async def revoke(store: Store, tenant: str, ids: Collection[str]) -> None:
     """Revoke delegations by cid and keys by DID, for good."""
     at = int(store._clock() * 1000)
-    await store._database.write(lambda connection: revocations.add(connection, tenant, ids, at))
+    await store.database.write(revocations.add, tenant, ids, at)

@@ -109,7 +109,7 @@ async def _opened(data: Path) -> AsyncIterator[Store]:
     check_owned(data)
     store = Store(data)
     try:
-        await store.read(check_newest)
+        await store.database.read(check_newest)
         yield store
     finally:
         await store.close()

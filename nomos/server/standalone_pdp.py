@@ -118,9 +118,9 @@ class StandalonePdp:
                     trust.tenant,
                     clock=clock,
                     looked=looked.set,
-                    floor=await store.read(lambda each: ends.floor(each, trust.tenant)),
-                    keep=lambda which, head: store.write(
-                        lambda each: ends.keep(each, trust.tenant, head, which)
+                    floor=await store.database.read(ends.floor, trust.tenant),
+                    keep=lambda which, head: store.database.write(
+                        ends.keep, trust.tenant, head, which
                     ),
                 )
                 context = PdpContext(

@@ -133,7 +133,7 @@ def test_remaining_accounts_of_a_disabled_operator_are_listed(data: Path) -> Non
         from nomos.server.storage import apps as aggregate
 
         store = Store(data)
-        await store.write(lambda connection: aggregate.disable(connection, DEFAULT, root, 1))
+        await store.database.write(aggregate.disable, DEFAULT, root, 1)
         await store.close()
 
     asyncio.run(disabled())
@@ -153,7 +153,7 @@ def test_a_database_of_another_version_is_not_changed(data: Path) -> None:
 
         store = Store(data)
         older = sa.text("UPDATE alembic_version SET version_num = '0001'")
-        await store.write(lambda connection: connection.execute(older))
+        await store.database.write(lambda connection: connection.execute(older))
         await store.close()
 
     asyncio.run(changed())

@@ -88,7 +88,7 @@ async def test_spans_are_few_and_only_grow(tmp_path: Path, clock: Clock) -> None
         assert nonces.forgotten_until(connection, ends[-1] + 1) is None
         return len(connection.execute(sa.select(tables.nonces_spans)).all())
 
-    assert await store.write(work) == nonces.MAX_SPANS
+    assert await store.database.write(work) == nonces.MAX_SPANS
     await store.close()
 
 
@@ -106,7 +106,7 @@ async def test_the_oldest_of_too_many_spans_are_joined(tmp_path: Path, clock: Cl
         assert nonces.forgotten_until(connection, last + 660) is None
         assert nonces.forgotten_until(connection, NOW + HOUR) == NOW + week + 300
 
-    await store.write(work)
+    await store.database.write(work)
     await store.close()
 
 
@@ -154,7 +154,7 @@ async def test_a_stored_answer_is_repeated_for_a_day_by_any_clock(
     store = Store(tmp_path, clock)
     await store.migrate()
     stored = StoredAnswer(*("default", "app_1", "key", "0" * 64, "evt_1", "agent"), {}, NOW + ahead)
-    await store.write(lambda connection: idempotency.add(connection, stored))
+    await store.database.write(idempotency.add, stored)
     found = (await store.prior("app_1", "key", ()))[0]
     assert (found is not None) == (abs(ahead) < 24 * HOUR)
     await store.close()
@@ -194,7 +194,7 @@ async def test_a_message_scheduled_by_a_wrong_clock_is_delivered_now(
     store = Store(tmp_path, clock)
     await store.migrate()
     later = NOW + YEARS
-    await store.write(lambda each: outbox.add(each, "t", "approval.decided", {}, later * 1000))
+    await store.database.write(outbox.add, "t", "approval.decided", {}, later * 1000)
     [message] = await store.outbox.due(1, 30)
     assert await store.outbox.due(1, 30) == ()
     await store.outbox.failed(message.id, "why", NOW + 300)

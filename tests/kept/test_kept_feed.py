@@ -49,10 +49,8 @@ async def follower(
         AsyncSigner(link),
         issuers,
         "default",
-        floor=await store.read(lambda each: feed_position.floor(each, "default")),
-        keep=lambda which, head: store.write(
-            lambda each: feed_position.keep(each, "default", head, which)
-        ),
+        floor=await store.database.read(feed_position.floor, "default"),
+        keep=lambda which, head: store.database.write(feed_position.keep, "default", head, which),
     )
 
 
@@ -67,7 +65,7 @@ async def test_a_restarted_follower_refuses_an_older_feed(
         await first._poll(0)
         await first._poll(0)
         assert first.state.head.seq == 1
-    assert await store.read(lambda each: feed_position.end(each, "default")) == first.state.head
+    assert await store.database.read(feed_position.end, "default") == first.state.head
     older = copy(history.before, tmp_path / "older")
     async with opened(older, link, key=history.key) as running:
         again = await follower(running, link, store)
@@ -91,9 +89,11 @@ async def test_the_stored_position_never_decreases(tmp_path: Path) -> None:
     store = Store(tmp_path)
     await store.migrate()
     for seq in (2, 1, 2):
-        await store.write(partial(feed_position.keep, tenant="t", head=Head(seq, f"{seq}")))
-    assert await store.read(lambda each: feed_position.end(each, "t")) == Head(2, "2")
-    assert await store.read(lambda each: feed_position.end(each, "other")) == Head()
+        await store.database.write(
+            partial(feed_position.keep, tenant="t", head=Head(seq, f"{seq}"))
+        )
+    assert await store.database.read(feed_position.end, "t") == Head(2, "2")
+    assert await store.database.read(feed_position.end, "other") == Head()
     await store.close()
 
 
@@ -106,10 +106,10 @@ async def test_a_restarted_follower_refuses_an_older_key_log(
         first = await follower(running, link, store)
         await first._learn_keys()
         await first._poll(0)
-        kept = await store.read(lambda each: feed_position.floor(each, "default"))
+        kept = await store.database.read(feed_position.floor, "default")
         assert (kept.keys.seq, kept.revocations.seq) == (1, 1)
         farther = Head(2, "f" * 64)
-        await store.write(lambda each: feed_position.keep(each, "default", farther, "keys"))
+        await store.database.write(feed_position.keep, "default", farther, "keys")
         again = await follower(running, link, store)
         with pytest.raises(InvalidFeedReply, match="key log has not been read"):
             await again._poll(0)

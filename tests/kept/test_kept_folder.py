@@ -284,5 +284,5 @@ async def test_rows_deleted_while_it_runs_are_noticed(
 async def test_a_store_without_an_anchor_works(tmp_path: Path) -> None:
     store = Store(tmp_path)
     await store.migrate()
-    assert (store.mark.commits, store.lost("why")) == (0, False)
+    assert (store.database.mark.commits, store.database.lost("why")) == (0, False)
     await store.close()

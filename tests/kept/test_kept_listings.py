@@ -331,7 +331,7 @@ async def test_a_damaged_row_does_not_fail_writes_of_the_same_group(tmp_path: Pa
     await store.add_app(App("app_1", "default", "one", 1), ApiKey("app_1", "default", "agent", "0"))
     change(tmp_path, "apps", "name", NO_UTF8)
     with pytest.raises(damage.Damaged, match="a row of the database is damaged"):
-        await store.write(lambda each: each.exec_driver_sql("SELECT name FROM apps").all())
+        await store.database.write(lambda each: each.exec_driver_sql("SELECT name FROM apps").all())
     await store.close()
 
 

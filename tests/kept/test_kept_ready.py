@@ -23,8 +23,12 @@ async def test_a_full_disk_is_not_ready_until_there_is_room(
     async with opened(data, link, key=history.key) as running:
         assert await running.ready() == (200, 200)
         store = running.system.store
-        pages = await store.write(lambda each: each.exec_driver_sql("PRAGMA page_count").scalar())
-        await store.write(lambda each: each.exec_driver_sql(f"PRAGMA max_page_count={pages}").all())
+        pages = await store.database.write(
+            lambda each: each.exec_driver_sql("PRAGMA page_count").scalar()
+        )
+        await store.database.write(
+            lambda each: each.exec_driver_sql(f"PRAGMA max_page_count={pages}").all()
+        )
         answered = [(await running.ask(purpose="x" * 280)).status_code for _ in range(30)]
         assert answered[-1] == 503
         assert await running.ready() == (503, 503)
@@ -38,7 +42,7 @@ async def test_room_makes_it_ready_again(
     data = copy(history.crashed, tmp_path / "data")
     async with opened(data, link, key=history.key) as running:
         lock = sqlite3.connect(data / "nomos.db", isolation_level=None)
-        await running.system.store.write(
+        await running.system.store.database.write(
             lambda each: each.exec_driver_sql("PRAGMA busy_timeout=20").all()
         )
         lock.execute("BEGIN IMMEDIATE")
@@ -56,11 +60,11 @@ async def test_a_probe_leaves_no_row_and_is_shared(
     async with opened(data, link, key=history.key) as running:
         store = running.system.store
         await store.ready()
-        before = store.mark.commits
+        before = store.database.mark.commits
         for _ in range(5):
             assert await running.ready() == (200, 200)
-        assert store.mark.commits == before
-        named = await store.read(
+        assert store.database.mark.commits == before
+        named = await store.database.read(
             lambda each: each.exec_driver_sql(
                 "SELECT (SELECT count(*) FROM probes), (SELECT count(*) FROM records "
                 f"WHERE tenant = '{write_probe.TENANT}'), (SELECT count(*) FROM heads WHERE "
@@ -77,7 +81,7 @@ async def test_a_corrupt_database_is_not_ready(
     async with opened(data, link, key=history.key) as running:
         store = running.system.store
         assert await running.ready() == (200, 200)
-        await store.write(
+        await store.database.write(
             lambda each: [
                 each.exec_driver_sql("PRAGMA writable_schema=ON"),
                 each.exec_driver_sql(
@@ -86,7 +90,9 @@ async def test_a_corrupt_database_is_not_ready(
             ]
         )
         with pytest.raises(Exception, match="is damaged"):
-            await store.read_afresh(lambda each: each.exec_driver_sql("SELECT * FROM outbox").all())
+            await store.database.read_afresh(
+                lambda each: each.exec_driver_sql("SELECT * FROM outbox").all()
+            )
         assert (await running.ask()).status_code == 503
         assert await running.ready() == (503, 503)
         assert "nomos.db is damaged" in (await running.pdp.get("/readyz")).json()["error"]

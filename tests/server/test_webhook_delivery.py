@@ -59,7 +59,7 @@ class Sender:
 
     async def put(self, event: str = "approval.requested", tenant: str = "default") -> str:
         at = int(self.clock() * 1000)
-        ident = await self.store._database.write(
+        ident = await self.store.database.write(
             lambda connection: self.store.outbox.add(
                 connection,
                 tenant,
@@ -76,7 +76,7 @@ class Sender:
         def work(connection: sa.Connection) -> list[Any]:
             return list(connection.execute(sa.select(outbox).order_by(outbox.c.id)))
 
-        return await self.store._database.read(work)
+        return await self.store.database.read(work)
 
     async def until(self, good: Callable[[list[Any]], bool], seconds: float = 15) -> list[Any]:
         async with asyncio.timeout(seconds):
@@ -133,10 +133,8 @@ async def test_a_message_is_delivered_signed_and_byte_for_byte(tmp_path: Path) -
 async def test_without_a_webhook_no_message_is_stored(tmp_path: Path) -> None:
     store = Store(tmp_path)
     await store.migrate()
-    put = await store._database.write(
-        lambda connection: store.outbox.add(connection, "default", "approval.decided", VIEW, 1)
-    )
-    count = await store._database.read(
+    put = await store.database.write(store.outbox.add, "default", "approval.decided", VIEW, 1)
+    count = await store.database.read(
         lambda connection: connection.scalar(sa.select(sa.func.count()).select_from(outbox))
     )
     await store.close()
@@ -152,7 +150,7 @@ async def test_a_message_belongs_to_the_transaction_that_wrote_it(tmp_path: Path
                 raise ValueError("undone")
 
             with pytest.raises(ValueError, match="undone"):
-                await sender.store._database.write(work)
+                await sender.store.database.write(work)
             assert await sender.rows() == []
 
 
@@ -306,7 +304,7 @@ async def main():
     await store.migrate()
     store.outbox.wanted = True
     work = lambda c: store.outbox.add(c, "default", "approval.requested", {"id": "env_9"}, 1000)
-    print(await store._database.write(work), flush=True)
+    print(await store.database.write(work), flush=True)
     if sys.argv[2] == "claimed":
         assert len(await store.outbox.due(8, 30)) == 1
     os.kill(os.getpid(), signal.SIGKILL)
@@ -343,7 +341,7 @@ async def test_a_claimed_message_is_not_sent_by_others_until_the_lease_ends(tmp_
     store = Store(tmp_path, clock)
     await store.migrate()
     store.outbox.wanted = True
-    await store._database.write(
+    await store.database.write(
         lambda connection: store.outbox.add(
             connection, "default", "approval.requested", VIEW, NOW * 1000
         )
@@ -376,19 +374,17 @@ async def test_settled_messages_are_deleted_after_a_week(tmp_path: Path) -> None
     clock = Clock()
     store = Store(tmp_path, clock)
     await store.migrate()
-    box = Outbox(store._database, clock, Steady(clock, clock))
+    box = Outbox(store.database, clock, Steady(clock, clock))
     box.wanted = True
     idents = [
-        await store._database.write(
-            lambda connection: box.add(connection, "default", "approval.decided", VIEW, NOW * 1000)
-        )
+        await store.database.write(box.add, "default", "approval.decided", VIEW, NOW * 1000)
         for _ in range(3)
     ]
     await box.delivered(str(idents[0]))
     await box.failed(str(idents[1]), "no", None)
     clock.now += KEPT_SECONDS + 1
     await box.prune()
-    left = await store._database.read(
+    left = await store.database.read(
         lambda connection: list(connection.scalars(sa.select(outbox.c.id)))
     )
     await store.close()

@@ -100,18 +100,16 @@ async def adopt(store: Store, folder: Path, expected: Expected) -> None:
     """
     issuer = next((folder / "keys").glob("issuer-*.key"), None) is not None
     try:
-        problem, mark = await store.read(
-            lambda connection: _compared(connection, expected, issuer=issuer)
-        )
+        problem, mark = await store.database.read(_compared, expected, issuer=issuer)
     except StorageUnavailable as failure:
         raise inconsistent(folder, str(failure)) from failure
     if problem is not None:
         raise inconsistent(folder, problem)
     if expected.mark is None or expected.mark.commits == 0:
         await asyncio.to_thread(anchor.make, folder, mark)
-        await store.write(anchor_keeper.note_anchored)
+        await store.database.write(anchor_keeper.note_anchored)
     lock = folder / LOCK
-    await store.keep(lambda: AnchorKeeper(folder, mark, (lock,)))
+    await store.database.keep(lambda: AnchorKeeper(folder, mark, (lock,)))
 
 
 def _compared(
@@ -190,9 +188,7 @@ async def check_checkpoints(
 async def _signed_otherwise(
     store: Store, signer: SignerPort, issuers: Issuers, tenant: str
 ) -> str | None:
-    kept = await store.read(
-        lambda connection: integrity.checkpoint_rows(connection, tenant, MAX_CHECKPOINTS)
-    )
+    kept = await store.database.read(integrity.checkpoint_rows, tenant, MAX_CHECKPOINTS)
     for seq, token, hash_ in kept:
         claims = _payload(token)
         if hash_ is None:
@@ -272,26 +268,20 @@ def checking(store: Store, seconds: float) -> Callable[[], Awaitable[None]]:
             except StorageLost as lost:
                 problem = str(lost)
             first = False
-            if problem is not None and store.lost(f"{problem}. {REMEDY}"):
+            if problem is not None and store.database.lost(f"{problem}. {REMEDY}"):
                 log.critical("%s: all requests are rejected from now on. %s", problem, REMEDY)
 
     return check_repeatedly
 
 
 async def _round(store: Store, walked: dict[str, int], *, first: bool) -> str | None:
-    mark = store.mark
-    ends, problem = await store.read_afresh(
-        lambda connection: _ends_and_problem(connection, mark, pages=first)
-    )
+    mark = store.database.mark
+    ends, problem = await store.database.read_afresh(_ends_and_problem, mark, pages=first)
     for tenant, head in ends.items():
         while problem is None and walked.get(tenant, 0) < head.seq:
             after = walked.get(tenant, 0)
             until = min(head.seq, after + SLICE)
-            problem = await store.read_afresh(
-                lambda connection, tenant=tenant, after=after, until=until: (  # type: ignore[misc]
-                    _audit_problem(connection, tenant, after, until)
-                )
-            )
+            problem = await store.database.read_afresh(_audit_problem, tenant, after, until)
             walked[tenant] = until
             await asyncio.sleep(PAUSE_SECONDS)
     return problem

@@ -42,21 +42,15 @@ class Apps:
 
     async def all(self, tenant: str) -> Listed[Registered]:
         """Return the tenant's apps, the oldest first."""
-        return await self._database.read(
-            lambda connection: registered_apps.every(connection, tenant)
-        )
+        return await self._database.read(registered_apps.every, tenant)
 
     async def find(self, tenant: str, ident: str) -> Registered | None:
         """Return one app of the tenant."""
-        return await self._database.read(
-            lambda connection: registered_apps.find(connection, tenant, ident)
-        )
+        return await self._database.read(registered_apps.find, tenant, ident)
 
     async def find_to_end(self, tenant: str, ident: str) -> Registered | None:
         """`find`, for disabling an app: damaged columns do not prevent that."""
-        return await self._database.read(
-            lambda connection: registered_apps.find_to_end(connection, tenant, ident)
-        )
+        return await self._database.read(registered_apps.find_to_end, tenant, ident)
 
     async def create(
         self, app: App, key: ApiKey, most: int, receipt: Record, *, held: ApiKey | None = None
@@ -180,9 +174,7 @@ class Apps:
 
     async def accounts(self, *idents: str) -> Accounts:
         """These apps and all accounts in the lines above them."""
-        return await self._database.read(
-            lambda connection: registered_apps.accounts(connection, idents)
-        )
+        return await self._database.read(registered_apps.accounts, idents)
 
     async def left_by(self, tenant: str, ident: str) -> tuple[Registered, ...]:
         """Return the active apps that the user of `ident` may be able to use, the oldest first.
@@ -190,9 +182,7 @@ class Apps:
         `ident` made them, directly or through others, and they were not confirmed; or it saw their
         keys. Apps of unknown makers are included; those whose row is damaged come last.
         """
-        return await self._database.read(
-            lambda connection: registered_apps.left_by(connection, tenant, ident)
-        )
+        return await self._database.read(registered_apps.left_by, tenant, ident)
 
     async def agent_app(self, tenant: str, did: str) -> str | None:
         """Return the app that first asked for this agent."""

@@ -143,7 +143,7 @@ class Policies:
 
     async def find(self, tenant: str, number: int) -> Version | None:
         """Return one version of the tenant."""
-        return await self._database.read(lambda connection: _find(connection, tenant, number))
+        return await self._database.read(_find, tenant, number)
 
     async def listed(self, tenant: str, limit: int, before: int | None = None) -> Listed[Version]:
         """Return the tenant's versions, newest first; optionally only those before a number."""
@@ -151,13 +151,11 @@ class Policies:
         if before is not None:
             wanted = wanted.where(bundles.c.version < before)
         wanted = wanted.order_by(bundles.c.version.desc()).limit(limit)
-        return await self._database.read(
-            lambda connection: listed(connection, wanted, bundles.c.version, _versions)
-        )
+        return await self._database.read(listed, wanted, bundles.c.version, _versions)
 
     async def active(self, tenant: str) -> Activation | None:
         """Return the last activation."""
-        return await self._database.read(lambda connection: _last(connection, tenant))
+        return await self._database.read(_last, tenant)
 
     async def before(self, tenant: str, last: Activation) -> Version | None:
         """Return the version that was active before that of `last`."""

@@ -79,7 +79,7 @@ class AuditLog:
 
     async def head(self, tenant: str) -> Head:
         """Return the log's last row."""
-        return await self._database.read(lambda connection: logs.head(connection, tenant, AUDIT))
+        return await self._database.read(logs.head, tenant, AUDIT)
 
     async def part(self, tenant: str, after: int, until: int, limit: int) -> LogPart:
         """Return at most `limit` rows after number `after` and up to `until`. Rows never change."""
@@ -96,21 +96,17 @@ class AuditLog:
         self, tenant: str, seq: int, limit: int, *, app: str | None = None
     ) -> tuple[Found, ...]:
         """Return the records after number `seq`, oldest first; optionally of one app."""
-        return await self._database.read(
-            lambda connection: records.following(connection, tenant, seq, limit, app=app)
-        )
+        return await self._database.read(records.following, tenant, seq, limit, app=app)
 
     async def family(self, tenant: str, ident: str) -> tuple[Found, ...]:
         """Return the tree of records that this record belongs to, oldest first."""
-        return await self._database.read(
-            lambda connection: records.family(connection, tenant, ident)
-        )
+        return await self._database.read(records.family, tenant, ident)
 
     async def signed(self, tenant: str) -> int:
         """Return the number of the last row that has a checkpoint of its own."""
-        kept = await self._database.read(lambda connection: newest(connection, tenant, AUDIT))
+        kept = await self._database.read(newest, tenant, AUDIT)
         return 0 if kept is None else kept.seq
 
     async def keep(self, tenant: str, kept: StoredCheckpoint) -> None:
         """Store a checkpoint, unless its row has one."""
-        await self._database.write(lambda connection: add(connection, tenant, AUDIT, kept))
+        await self._database.write(add, tenant, AUDIT, kept)

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import exc
 from sqlalchemy.engine import Connection, Engine
@@ -33,6 +33,7 @@ from nomos.server.storage.failures import StorageClosed, StorageLost, StorageUna
 __all__ = ["Database", "StorageClosed", "StorageUnavailable"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Work = Callable[[Connection], T]
 
 READERS: Final = 2
@@ -80,12 +81,15 @@ class Database:
         self._draining: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def read(self, work: Work[T]) -> T:
-        """Run `work` on one consistent view of the database."""
+    async def read(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """Run `work(connection, *args, **options)` on one consistent view of the database."""
         self._refuse_when_closed()
         loop = asyncio.get_running_loop()
+        bound = _bound(work, *args, **options)
         try:
-            done = loop.run_in_executor(self._read_threads, _read, self._reader, work)
+            done = loop.run_in_executor(self._read_threads, _read, self._reader, bound)
         except RuntimeError:  # the interpreter is ending
             raise StorageClosed from None
         try:
@@ -123,15 +127,17 @@ class Database:
         keeping.trouble = why
         return True
 
-    async def read_afresh(self, work: Work[T]) -> T:
-        """Run `work` on a new connection, which has nothing cached."""
+    async def read_afresh(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """`read` on a new connection, which has nothing cached."""
         self._refuse_when_closed()
 
         def run() -> T:
             engine = open_reader(self._folder, 1)
             try:
                 with engine.begin() as connection:
-                    return work(connection)
+                    return work(connection, *args, **options)
             finally:
                 engine.dispose()
 
@@ -141,17 +147,20 @@ class Database:
         except exc.SQLAlchemyError as failure:
             raise self._unavailable(failure) from failure
 
-    async def write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction and return its value once that is on the disk.
+    async def write(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """Run `work(connection, *args, **options)` in a transaction, and return its value.
 
-        It may run twice: when another piece of work in its group fails, each runs alone.
+        The changes are on the disk then. It may run twice: when another piece of work in its group
+        fails, each runs alone.
         """
         self._refuse_when_closed()
         if len(self._waiting) >= MAX_WAITING:
             raise StorageUnavailable("too many writes are waiting for the database")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((work, done, loop.time() + WAIT_SECONDS))
+        self._waiting.append((_bound(work, *args, **options), done, loop.time() + WAIT_SECONDS))
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain())
         return await done
@@ -310,3 +319,9 @@ def _read(held: ThreadConnections, work: Work[T]) -> T:
         found = work(connection)
     held.check()
     return found
+
+
+def _bound(
+    work: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs
+) -> Work[T]:
+    return lambda connection: work(connection, *args, **options)

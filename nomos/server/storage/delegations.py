@@ -48,7 +48,7 @@ class DelegationTable:
         if last in self._known:
             self._known.move_to_end(last)
             return self._known[last]
-        idents = await self._database.write(lambda connection: _note(connection, links))
+        idents = await self._database.write(_note, links)
         for link, ident in zip(links, idents, strict=True):
             self._known[link.tenant, link.cid] = ident
             self._known.move_to_end((link.tenant, link.cid))

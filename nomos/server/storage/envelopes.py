@@ -69,16 +69,12 @@ class Envelopes:
 
     async def find(self, tenant: str, ident: str) -> Envelope | None:
         """Return one envelope of the tenant, with its votes."""
-        return await self._database.read(
-            lambda connection: envelope_rows.find(connection, tenant, ident)
-        )
+        return await self._database.read(envelope_rows.find, tenant, ident)
 
     async def listed(self, tenant: str, state: State | None, limit: int) -> Listed[Envelope]:
         """Return the tenant's envelopes in one state, or all, the newest first."""
         now = int(self._clock())
-        return await self._database.read(
-            lambda connection: envelope_rows.newest(connection, tenant, state, limit, now)
-        )
+        return await self._database.read(envelope_rows.newest, tenant, state, limit, now)
 
     async def ask(
         self, draft: Envelope, make_answer: MakeAnswer, show: Render

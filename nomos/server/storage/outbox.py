@@ -162,7 +162,7 @@ class Outbox:
         look = sa.select(sa.literal(1)).select_from(outbox).where(_OPEN, _LATE).limit(1)
         if await self._database.read(lambda each: each.scalar(look, {"now": now})) is None:
             return ()
-        return await self._database.write(lambda connection: claim(connection, now, lease, count))
+        return await self._database.write(claim, now, lease, count)
 
     async def delivered(self, ident: str) -> None:
         """Mark a message as delivered."""
@@ -180,7 +180,7 @@ class Outbox:
         """Delete some of the messages that were settled long ago, if the clock is reliable."""
         now = self.steady.now()
         if now is not None:
-            await self._database.write(lambda connection: prune(connection, now))
+            await self._database.write(prune, now)
 
     async def _settle(self, ident: str, **values: object) -> None:
         change = outbox.update().where(outbox.c.id == ident, _OPEN).values(**values)

@@ -85,9 +85,7 @@ class Services:
     async def all(self, tenant: str) -> Listed[Service]:
         """Return the tenant's services by name."""
         wanted = _SELECT.where(services.c.tenant == tenant).order_by(services.c.name)
-        return await self._database.read(
-            lambda connection: listed(connection, wanted, services.c.name, _services)
-        )
+        return await self._database.read(listed, wanted, services.c.name, _services)
 
     async def dids(self, tenant: str) -> dict[str, bool]:
         """Return the DIDs of the tenant's services, and whether each decides by policy.

@@ -87,7 +87,7 @@ class Sessions:
 
     async def link(self, digest: str) -> LoginLink | None:
         """Return a link whose operator may still sign in; this does not use it."""
-        return await self._database.read(lambda connection: _link(connection, digest))
+        return await self._database.read(_link, digest)
 
     async def begin(
         self,
@@ -118,7 +118,7 @@ class Sessions:
     async def find(self, digest: str) -> Session | None:
         """Return the session of that hash, if it is valid now."""
         now = int(self._clock())
-        return await self._database.read(lambda connection: _find(connection, digest, now))
+        return await self._database.read(_find, digest, now)
 
     async def end(self, digest: str, receipt: Record) -> bool:
         """End a session and record that; False if there is none."""

@@ -23,8 +23,6 @@ from nomos.server.storage import (
     revocations,
     tenants,
 )
-from nomos.server.storage.anchor import AnchorMark
-from nomos.server.storage.anchor_keeper import AnchorKeeper
 from nomos.server.storage.apps import Apps
 from nomos.server.storage.bundles import Policies
 from nomos.server.storage.checkpoints import AuditLog
@@ -59,60 +57,34 @@ class Store:
         steady: Steady | None = None,
     ) -> None:
         self._folder = folder
-        self._database = Database(folder)
+        self.database = Database(folder)
+        """For reading and writing rows directly."""
         self._clock = clock
         self.steady = steady or Steady(clock)
         self._probing = WriteProbe(self._probe)
-        self.sessions = Sessions(self._database, clock, self.steady)
+        self.sessions = Sessions(self.database, clock, self.steady)
         self._claims = itertools.count()
         self._shares = NonceShares()
         self._answers = itertools.count()
-        self.outbox = Outbox(self._database, clock, self.steady)
-        self.apps = Apps(self._database, clock)
-        self.log = AuditLog(self._database)
-        self.delegations = DelegationTable(self._database)
-        self.swarms = Swarms(self._database)
-        self.feed = revocations.RevocationLog(self._database)
-        self.services = Services(self._database)
-        self.service_grants = ServiceGrants(self._database, clock, self.steady)
-        self.policies = Policies(self._database)
-        self.issuer_keys = IssuerKeys(self._database)
-        self.envelopes = Envelopes(self._database, clock, self.outbox, self.steady)
+        self.outbox = Outbox(self.database, clock, self.steady)
+        self.apps = Apps(self.database, clock)
+        self.log = AuditLog(self.database)
+        self.delegations = DelegationTable(self.database)
+        self.swarms = Swarms(self.database)
+        self.feed = revocations.RevocationLog(self.database)
+        self.services = Services(self.database)
+        self.service_grants = ServiceGrants(self.database, clock, self.steady)
+        self.policies = Policies(self.database)
+        self.issuer_keys = IssuerKeys(self.database)
+        self.envelopes = Envelopes(self.database, clock, self.outbox, self.steady)
 
     async def migrate(self) -> None:
         """Make the tables, or bring those of an older version up to date."""
-        await self._database.write(upgrade)
-
-    # The state of the database
-
-    @property
-    def mark(self) -> AnchorMark:
-        """The mark of the last commit that was counted."""
-        return self._database.mark
-
-    async def keep(self, keeping: Callable[[], AnchorKeeper]) -> None:
-        """Count every commit, and check the files with each, from now on."""
-        await self._database.keep(keeping)
-
-    def lost(self, why: str) -> bool:
-        """Refuse all work from now on, because data was lost; False if that was so before."""
-        return self._database.lost(why)
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on one consistent view of the database."""
-        return await self._database.read(work)
-
-    async def read_afresh(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` as `read` does, on a new connection, which has nothing cached."""
-        return await self._database.read_afresh(work)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction and return its value once that is on the disk."""
-        return await self._database.write(work)
+        await self.database.write(upgrade)
 
     async def close(self) -> None:
         """Finish running writes and release the files."""
-        await self._database.close()
+        await self.database.close()
 
     async def ready(self) -> None:
         """Raise StorageUnavailable if no decision could be stored; tried at most once a second."""
@@ -121,13 +93,13 @@ class Store:
     async def _probe(self) -> None:
         now = self._clock()
         await asyncio.to_thread(check_room, self._folder)
-        await self._database.write(lambda connection: probe(connection, now))
+        await self.database.write(probe, now)
 
     # What the PDP needs
 
     async def revoked(self, ids: Collection[str]) -> frozenset[str]:
         """Return those of these cids and DIDs that are revoked."""
-        return await self._database.read(lambda connection: revocations.revoked_of(connection, ids))
+        return await self.database.read(revocations.revoked_of, ids)
 
     async def claim_nonce(
         self, issuer: str, audience: str, nonce: str, expires_at: int, family: str | None = None
@@ -151,11 +123,11 @@ class Store:
                 raise Forgotten(until)
             return first
 
-        return await self._database.write(work)
+        return await self.database.write(work)
 
     async def record(self, receipt: Record) -> None:
         """Store a receipt."""
-        await self._database.write(lambda connection: records.add(connection, receipt))
+        await self.database.write(records.add, receipt)
 
     # What the control plane needs
 
@@ -168,9 +140,7 @@ class Store:
         """
         prune = next(self._answers) % idempotency.PRUNE_EVERY == 0
         now = self.steady.now() if prune else None
-        return await self._database.write(
-            lambda connection: idempotency.add_recorded(connection, receipt, stored, now)
-        )
+        return await self.database.write(idempotency.add_recorded, receipt, stored, now)
 
     async def prior(
         self, app: str, key: str | None, ids: Collection[str]
@@ -182,27 +152,25 @@ class Store:
             stored = None if key is None else idempotency.find(connection, app, key, now)
             return stored, revocations.revoked_of(connection, ids)
 
-        return await self._database.read(find)
+        return await self.database.read(find)
 
     async def row(self, tenant: str, ident: str) -> Row | None:
         """Return one record of the tenant, with its row of the log."""
-        return await self._database.read(lambda connection: records.find(connection, tenant, ident))
+        return await self.database.read(records.find, tenant, ident)
 
     async def rows(
         self, tenant: str, limit: int = 100, *, app: str | None = None, before: int | None = None
     ) -> tuple[Found, ...]:
         """Return the tenant's latest records, newest first; `app` and `before` restrict them."""
-        return await self._database.read(
-            lambda connection: records.newest(connection, tenant, limit, app=app, before=before)
-        )
+        return await self.database.read(records.newest, tenant, limit, app=app, before=before)
 
     async def decisions_since(self, at: int) -> Sequence[tuple[str, int, int]]:
         """Return the number of decisions for each app in each second since `at` (milliseconds)."""
-        return await self._database.read(lambda connection: records.decisions_since(connection, at))
+        return await self.database.read(records.decisions_since, at)
 
     async def keys_of(self, app: str) -> tuple[ApiKey, ...]:
         """Return the API keys of an app."""
-        return await self._database.read(lambda connection: api_keys.keys_of(connection, app))
+        return await self.database.read(api_keys.keys_of, app)
 
     async def add_app(self, app: App, key: ApiKey, *, succeeds: bool = False) -> None:
         """Register an app with its first API key.
@@ -218,11 +186,11 @@ class Store:
                 connection, new_ident("key", app.created_at * 1000), key, app.created_at
             )
 
-        await self._database.write(work)
+        await self.database.write(work)
 
     async def issuer_of(self, tenant: str) -> str | None:
         """Return the DID that signs for a tenant."""
-        return await self._database.read(lambda connection: tenants.issuer_of(connection, tenant))
+        return await self.database.read(tenants.issuer_of, tenant)
 
     def _now(self) -> int:
         return int(self._clock())

@@ -36,7 +36,7 @@ class Swarms:
 
     async def roots(self, tenant: str, limit: int) -> tuple[str, ...]:
         """Return the root agents of swarms that have links, the one with the latest link first."""
-        return await self._database.read(lambda connection: _roots(connection, tenant, limit))
+        return await self._database.read(_roots, tenant, limit)
 
     async def roots_of(self, tenant: str, ident: str) -> tuple[str, ...]:
         """Return the root agents of the swarms that `ident` belongs to, the latest ones first.
@@ -44,7 +44,7 @@ class Swarms:
         `ident` is a receipt's id, a delegation's cid, an agent's DID or the swarm's label.
         An agent may belong to several swarms, and several swarms may have one label.
         """
-        return await self._database.read(lambda connection: _roots_of(connection, tenant, ident))
+        return await self._database.read(_roots_of, tenant, ident)
 
     async def records(self, tenant: str, root: str, limit: int) -> Listed[Record]:
         """Return a swarm's latest links, its latest records of any kind, and the revocations in it.

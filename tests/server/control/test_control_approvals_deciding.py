@@ -144,8 +144,8 @@ async def test_an_app_cannot_vote_on_its_own_question(plane: Plane) -> None:
     """An operator's key of the very app that asks."""
     app = App(plane.app, DEFAULT, "tests", 0)
     key, text = credentials.new_key(app, "operator", ("*",), shown_to=None)
-    database = plane.system.store._database
-    await database.write(lambda connection: api_keys.add_key(connection, "key_second", key, 0))
+    database = plane.system.store.database
+    await database.write(api_keys.add_key, "key_second", key, 0)
     envelope = await asked(plane, **ISSUE)
     reply = await decide(plane, {"authorization": f"Bearer {text.reveal()}"}, envelope)
     assert (reply.status_code, reply.json()["error_code"]) == (403, "forbidden")

@@ -116,7 +116,7 @@ async def test_a_killed_binary_is_started_again(
 
 async def test_a_full_database_is_unavailable_and_keeps_nothing(plane: Plane, agent: str) -> None:
     """A trigger stands in for the disk: the transaction fails at its last statement."""
-    database = plane.system.store._database
+    database = plane.system.store.database
     await database.write(
         lambda connection: connection.exec_driver_sql(
             "CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'full'); END"

@@ -100,7 +100,9 @@ async def test_used_nonces_count_for_the_app(plane: Plane, child: ChainAgent) ->
     issuer = plane.system.issuer_did
     app = plane.key.removeprefix("nomos_").rpartition("_")[0]
     wanted = sa.select(nonces.c.family)
-    held = await plane.system.store.read(lambda connection: connection.scalars(wanted).all())
+    held = await plane.system.store.database.read(
+        lambda connection: connection.scalars(wanted).all()
+    )
     assert held == [f"{issuer} {app}"]
 
 

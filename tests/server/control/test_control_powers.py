@@ -218,10 +218,8 @@ class Walk:
             self.done["revoke"] += 1
 
     async def check(self) -> None:
-        database = self.plane.system.store._database
-        ways = await database.read(
-            lambda connection: api_keys.active_operators(connection, DEFAULT)
-        )
+        database = self.plane.system.store.database
+        ways = await database.read(api_keys.active_operators, DEFAULT)
         assert ways, "there is no way in any more"
         for human in HUMANS:
             power = set().union(*(a.covers for a in self.held(human, "operator")))

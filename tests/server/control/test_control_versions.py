@@ -169,7 +169,7 @@ async def test_an_approval_without_a_version_is_requested_again(plane: Plane) ->
 
     envelope, lead = await asked(plane, **ISSUE), await operator(plane, "lead")
     await decide(plane, lead, envelope)
-    database = plane.system.store._database
+    database = plane.system.store.database
     await database.write(
         lambda connection: connection.execute(sa.update(votes).values(version=None))
     )

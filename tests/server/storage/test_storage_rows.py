@@ -72,7 +72,7 @@ def answer(key: str, row: Record, **changes: Any) -> StoredAnswer:
 
 async def rows(store: Store, table: sa.Table) -> int:
     count = sa.select(sa.func.count()).select_from(table)
-    found: int | None = await store._database.read(lambda connection: connection.scalar(count))
+    found: int | None = await store.database.read(lambda connection: connection.scalar(count))
     return found or 0
 
 

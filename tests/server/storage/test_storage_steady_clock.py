@@ -74,7 +74,7 @@ async def writes(store: Store, clock: Clock, count: int = PRUNE_EVERY) -> None:
     receipt = Record(new_receipt_id(now * 1000), "default", "session", now * 1000)
     session = Issue(f"session {now}", "default", "app_1", now, now + 60)
     await store.sessions.begin(session, receipt)
-    await store.write(partial(_settled, now=now))
+    await store.database.write(partial(_settled, now=now))
     await store.outbox.prune()
 
 
@@ -95,7 +95,7 @@ async def oldest(store: Store) -> dict[str, int]:
             found[table.name] = connection.scalar(sa.select(sa.func.min(column))) or 0
         return found
 
-    return await store.read(work)
+    return await store.database.read(work)
 
 
 async def test_a_jump_deletes_nothing_and_the_hours_after_it_do(store: Store, clock: Clock) -> None:
