@@ -152,7 +152,7 @@ async def _settle(
         answer = decision.deny(row.id, policy_decision)
     stored = case.stored(row, answer)
     reply = await complete(context, case.question, stored)
-    earlier = await context.store.record_answer(row, stored if stored.key else None)
+    earlier = await context.store.record_answer(row, stored)
     return reply if earlier is None else earlier
 
 

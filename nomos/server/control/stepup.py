@@ -194,7 +194,7 @@ async def _deny(
 ) -> Answered:
     row = case.record(policy_decision, found)
     stored = case.stored(row, decision.deny(row.id, policy_decision))
-    earlier = await context.store.record_answer(row, stored if stored.key else None)
+    earlier = await context.store.record_answer(row, stored)
     return earlier or await complete(context, case.question, stored)
 
 

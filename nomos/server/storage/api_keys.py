@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from nomos.errors import NomosError
 from nomos.server.domain.accounts import EVERY_ROLE, ROLES, ApiKey
 from nomos.server.storage.damaged_rows import check, listed, naming, one_of, texts
+from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.tables import api_keys, apps
 
 
@@ -53,12 +54,14 @@ def keys_of(connection: Connection, app: str) -> tuple[ApiKey, ...]:
         return tuple(_key(row) for row in rows)
 
 
-def check_held(connection: Connection, key: ApiKey) -> None:
+def check_held(connection: Connection, key: ApiKey | None) -> None:
     """Raise KeyEnded unless this is still an API key of its app, and that is not disabled.
 
     What an operator registers or confirms outlasts their own account, so this is checked in the
-    same transaction.
+    same transaction. None is a command on the server's own machine.
     """
+    if key is None:
+        return
     held = (each for each in keys_of(connection, key.app) if not each.disabled)
     if key.secret_hash not in [each.secret_hash for each in held]:
         raise KeyEnded
@@ -77,11 +80,11 @@ def _key(row: Any) -> ApiKey:
     )
 
 
-def add_key(connection: Connection, ident: str, key: ApiKey, now: int) -> None:
+def add_key(connection: Connection, key: ApiKey, now: int) -> None:
     """Register an API key of an app that exists."""
     connection.execute(
         api_keys.insert().values(
-            id=ident,
+            id=new_ident("key", now * 1000),
             tenant=key.tenant,
             app=key.app,
             role=key.role,

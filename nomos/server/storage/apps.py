@@ -18,7 +18,6 @@ from nomos.server.storage import records, registered_apps
 from nomos.server.storage.api_keys import add_key, check_held, check_operator_left
 from nomos.server.storage.damaged_rows import Listed
 from nomos.server.storage.database import Database
-from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.registered_apps import Registered
 from nomos.server.storage.tables import agents, api_keys, apps, login_links, sessions
 
@@ -61,13 +60,12 @@ class Apps:
         """
 
         def work(connection: Connection) -> bool:
-            if held is not None:
-                check_held(connection, held)
+            check_held(connection, held)
             query = sa.select(sa.func.count()).where(apps.c.tenant == app.tenant)
             if (connection.scalar(query.select_from(apps)) or 0) >= most:
                 return False
             add(connection, app)
-            _add_key(connection, key, app.created_at)
+            add_key(connection, key, app.created_at)
             records.add(connection, receipt)
             return True
 
@@ -112,8 +110,7 @@ class Apps:
         now = int(self._clock())
 
         def work(connection: Connection) -> bool:
-            if held is not None:
-                check_held(connection, held)
+            check_held(connection, held)
             found = registered_apps.find(connection, key.tenant, key.app)
             if found is None or found.disabled_at is not None:
                 return False
@@ -130,7 +127,7 @@ class Apps:
                     .where(apps.c.id == key.app, apps.c.owner.is_(None))
                     .values(owner=by)
                 )
-            _add_key(connection, key, now)
+            add_key(connection, key, now)
             records.add(connection, receipt)
             return True
 
@@ -147,8 +144,7 @@ class Apps:
         now = int(self._clock())
 
         def work(connection: Connection) -> bool:
-            if held is not None:
-                check_held(connection, held)
+            check_held(connection, held)
             seen_by = sa.select(api_keys.c.shown_to).where(
                 api_keys.c.app == ident, api_keys.c.shown_to.is_not(None)
             )
@@ -206,17 +202,7 @@ class Apps:
 
 def add(connection: Connection, app: App) -> None:
     """Register an app."""
-    connection.execute(
-        apps.insert().values(
-            id=app.id,
-            tenant=app.tenant,
-            name=app.name,
-            owner=app.owner,
-            created_at=app.created_at,
-            confirmed_at=app.confirmed_at,
-            confirmed_by=app.confirmed_by,
-        )
-    )
+    connection.execute(apps.insert(), dict(vars(app)))
 
 
 def disable(connection: Connection, tenant: str, app: str, now: int) -> bool:
@@ -235,7 +221,3 @@ def take_agents(connection: Connection, app: App) -> None:
         apps.c.tenant == app.tenant, apps.c.owner.is_(None), apps.c.name == app.name
     )
     connection.execute(agents.update().where(agents.c.app.in_(others)).values(app=app.id))
-
-
-def _add_key(connection: Connection, key: ApiKey, now: int) -> None:
-    add_key(connection, new_ident("key", now * 1000), key, now)

@@ -39,10 +39,7 @@ def add(connection: Connection, tenant: str, log: Log, kept: StoredCheckpoint) -
     """Store a checkpoint; False if there is one over that row."""
     if between(connection, tenant, log, kept.seq - 1, kept.seq):
         return False
-    connection.execute(
-        checkpoints.insert(),
-        {"tenant": tenant, "log": log, "seq": kept.seq, "token": kept.token, "at": kept.at},
-    )
+    connection.execute(checkpoints.insert(), {"tenant": tenant, "log": log, **vars(kept)})
     return True
 
 

@@ -302,14 +302,11 @@ def commit(held: ThreadConnections, works: Sequence[Work[Any]]) -> list[WorkOutc
     try:
         with held.transaction() as connection:
             outcomes = [WorkOutcome(work(connection)) for work in works]
-    except (exc.OperationalError, StorageLost) as failure:
-        # The disk is full, or the file is locked or missing: each alone would fail, too.
-        if len(works) == 1 or not undecodable(failure):
-            return [WorkOutcome(error=failure)] * len(works)
-        return [commit(held, [work])[0] for work in works]
     except Exception as failure:  # noqa: BLE001 (the caller of this work receives it)
-        if len(works) == 1:
-            return [WorkOutcome(error=failure)]
+        # The disk is full, or the file is locked or missing: each alone would fail, too.
+        of_all = isinstance(failure, exc.OperationalError | StorageLost)
+        if len(works) == 1 or (of_all and not undecodable(failure)):
+            return [WorkOutcome(error=failure)] * len(works)
         return [commit(held, [work])[0] for work in works]
     return outcomes
 

@@ -62,15 +62,9 @@ def _note(connection: Connection, links: Sequence[Record]) -> list[str]:
     idents: list[str] = []
     above = links[0].parent
     for link in links:
-        above = _find(connection, link) or _add(connection, replace(link, parent=above))
+        known = connection.scalar(_FIND, {"tenant": link.tenant, "cid": link.cid})
+        if known is None:
+            records.add(connection, replace(link, parent=above))
+        above = known or link.id
         idents.append(above)
     return idents
-
-
-def _find(connection: Connection, link: Record) -> str | None:
-    return connection.scalar(_FIND, {"tenant": link.tenant, "cid": link.cid})
-
-
-def _add(connection: Connection, link: Record) -> str:
-    records.add(connection, link)
-    return link.id

@@ -79,13 +79,9 @@ def add(connection: Connection, envelope: Envelope) -> None:
             "fingerprint": envelope.fingerprint,
             "action_hash": rules.action_hash(envelope.bound),
             "state": envelope.state,
-            "question": _question(envelope),
-            "roles": list(envelope.roles),
-            "policies": list(envelope.policies),
-            "reason": envelope.reason,
             "receipt_id": envelope.receipt_id,
             "created_at": envelope.created_at,
-            "expires_at": envelope.expires_at,
+            **_shown(envelope),
         },
     )
 
@@ -95,21 +91,22 @@ def widen(connection: Connection, envelope: Envelope) -> None:
     connection.execute(
         envelopes.update()
         .where(envelopes.c.id == envelope.id, envelopes.c.state == "pending")
-        .values(
-            question=_question(envelope),
-            roles=list(envelope.roles),
-            policies=list(envelope.policies),
-            reason=envelope.reason,
-            expires_at=envelope.expires_at,
-        )
+        .values(_shown(envelope))
     )
 
 
-def _question(envelope: Envelope) -> dict[str, Any]:
+def _shown(envelope: Envelope) -> dict[str, Any]:
+    """Return the columns that operators are shown, which `widen` replaces."""
     return {
-        "bound": dict(envelope.bound),
-        "sent": None if envelope.sent is None else dict(envelope.sent),
-        "purpose": envelope.purpose,
+        "question": {
+            "bound": dict(envelope.bound),
+            "sent": None if envelope.sent is None else dict(envelope.sent),
+            "purpose": envelope.purpose,
+        },
+        "roles": list(envelope.roles),
+        "policies": list(envelope.policies),
+        "reason": envelope.reason,
+        "expires_at": envelope.expires_at,
     }
 
 
@@ -223,25 +220,21 @@ def _envelope(row: Mapping[Any, Any], cast: tuple[Vote, ...], askers: tuple[str,
     if rules.fingerprint(question["bound"]) != row["fingerprint"]:
         raise ValueError("the stored question does not match its fingerprint")
     return Envelope(
-        id=row["id"],
-        tenant=row["tenant"],
-        app=row["app"],
-        fingerprint=row["fingerprint"],
-        state=row["state"],
+        **{name: row[name] for name in _MEMBERS},
         bound=question["bound"],
         sent=question.get("sent"),
         purpose=question.get("purpose"),
         roles=texts(row["roles"]),
         policies=texts(row["policies"]),
-        reason=row["reason"],
-        receipt_id=row["receipt_id"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        decided_at=row["decided_at"],
-        consumed_at=row["consumed_at"],
         votes=cast,
         app_name=row["app_name"] or "",
-        owner=row["owner"],
         askers=askers,
         revoked=bool(row["revoked"]),
     )
+
+
+_MEMBERS: Final = (
+    *("id", "tenant", "app", "fingerprint", "state", "reason", "receipt_id", "owner"),
+    *("created_at", "expires_at", "decided_at", "consumed_at"),
+)
+"""Columns of `SHOWN` that are members of an envelope as they are."""

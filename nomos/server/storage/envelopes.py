@@ -91,7 +91,7 @@ class Envelopes:
             if lookup.kind == "full":
                 return lookup
             answer = make_answer(lookup)
-            earlier = _store_answer(connection, answer, self._steady.now())
+            earlier = self._store(connection, answer)
             if earlier is not None:
                 return earlier
             if lookup.kind == "opened":
@@ -115,18 +115,23 @@ class Envelopes:
 
         def work(connection: Connection) -> bool | StoredAnswer:
             now = int(self._clock())
-            earlier = _answered(connection, answer.stored)
+            stored = answer.stored
+            earlier = idempotency.find(connection, stored.app, stored.key, stored.created_at)
             if earlier is not None:
                 return earlier
             if revocations.revoked_of(connection, [ident, *subjects]):
                 return False
             if not envelope_rows.use(connection, answer.record.tenant, ident, now):
                 return False
-            earlier = _store_answer(connection, answer, self._steady.now())
+            earlier = self._store(connection, answer)
             assert earlier is None, "this key has no answer, and the lock is held"
             return True
 
         return await self._database.write(work)
+
+    def _store(self, connection: Connection, answer: AnswerRecord) -> StoredAnswer | None:
+        now = self._steady.now()
+        return idempotency.add_recorded(connection, answer.record, answer.stored, now)
 
     async def vote(
         self, tenant: str, ident: str, ballot: Ballot, record: Voted, show: Render
@@ -162,26 +167,11 @@ class Envelopes:
             envelope_rows.count(connection, after, vote)
             written = record(after, vote)
             records.add(connection, written)
-            after = (
-                envelope_rows.find(connection, tenant, ident) or after
-            )  # with the operators' names
+            # With the operators' names.
+            after = envelope_rows.find(connection, tenant, ident) or after
             if after.state != "pending":
                 view = show(after, now)
                 self._outbox.add(connection, tenant, "approval.decided", view, written.at)
             return after
 
         return await self._database.write(work)
-
-
-def _answered(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
-    if not stored.key:
-        return None
-    return idempotency.find(connection, stored.app, stored.key, stored.created_at)
-
-
-def _store_answer(
-    connection: Connection, answer: AnswerRecord, now: int | None
-) -> StoredAnswer | None:
-    """Store a record with its answer; delete old answers if the clock is reliable (`now`)."""
-    stored = answer.stored if answer.stored.key else None
-    return idempotency.add_recorded(connection, answer.record, stored, now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection
 
 from nomos.audit.record import Record
@@ -28,12 +29,7 @@ _table = idempotency.c
 _MATCH = sa.and_(_table.app == sa.bindparam("app_"), _table.key == sa.bindparam("key_"))
 _FIND = idempotency.select().where(_MATCH)
 _DELETE = idempotency.delete().where(_MATCH)
-_INSERT_NEW = idempotency.insert().from_select(
-    list(_table),
-    sa.select(*(sa.bindparam(f"{column.name}_", type_=column.type) for column in _table)).where(
-        ~sa.exists().where(_MATCH)
-    ),
-)
+_INSERT_NEW = sqlite.insert(idempotency).on_conflict_do_nothing()
 _OLD = (
     sa.select(_table.app.label("app_"), _table.key.label("key_"))
     .where(_table.created_at <= sa.bindparam("since"))
@@ -43,7 +39,9 @@ _OLD = (
 
 
 def find(connection: Connection, app: str, key: str, now: int) -> StoredAnswer | None:
-    """Return the answer to this key in the last 24 hours."""
+    """Return the answer to this key in the last 24 hours; None for the empty key."""
+    if not key:
+        return None
     stored = _find(connection, app, key)
     return stored if stored is not None and _kept(stored, now) else None
 
@@ -53,7 +51,7 @@ def add(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
 
     The caller holds the database's write lock, so no other write comes between.
     """
-    while not _inserted(connection, stored):
+    while connection.execute(_INSERT_NEW, dict(vars(stored))).rowcount == 0:
         earlier = _find(connection, stored.app, stored.key)
         if earlier is not None and _kept(earlier, stored.created_at):
             return earlier
@@ -62,14 +60,14 @@ def add(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
 
 
 def add_recorded(
-    connection: Connection, record: Record, stored: StoredAnswer | None, now: int | None
+    connection: Connection, record: Record, stored: StoredAnswer, now: int | None
 ) -> StoredAnswer | None:
     """Store a record, with the answer to be repeated if its question had a key.
 
     If the key was answered meanwhile, nothing is stored, and that answer is returned. Some old
-    answers are deleted if `now` is given.
+    answers are deleted if `now` is given: None while the clock may be wrong.
     """
-    if stored is not None:
+    if stored.key:
         if now is not None:
             prune(connection, now)
         earlier = add(connection, stored)
@@ -84,11 +82,6 @@ def prune(connection: Connection, now: int) -> None:
     old = connection.execute(_OLD, {"since": now - KEPT_SECONDS}).mappings().all()
     if old:
         connection.execute(_DELETE, [dict(row) for row in old])
-
-
-def _inserted(connection: Connection, stored: StoredAnswer) -> bool:
-    values = {f"{name}_": value for name, value in vars(stored).items()}
-    return connection.execute(_INSERT_NEW, values).rowcount == 1
 
 
 def _find(connection: Connection, app: str, key: str) -> StoredAnswer | None:

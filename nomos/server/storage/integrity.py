@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos.audit.chain import GENESIS, Head
-from nomos.server.storage import tables
+from nomos.server.storage import records, tables
 from nomos.server.storage.anchor import AnchorMark
 from nomos.server.storage.tables import heads
 
@@ -29,7 +29,7 @@ TABLES: Final[Mapping[str, sa.Table]] = {
 }
 NAMES: Final = {"audit": "audit log", "revocations": "log of revocations", "keys": "log of keys"}
 COLUMNS: Final = {
-    "audit": ("id", "kind", "at", "app", "cid", "parent", "root"),
+    "audit": records.COLUMNS,
     "revocations": ("id", "kind", "at"),
     "keys": ("did",),
 }
@@ -226,8 +226,7 @@ def _reopened(
 def _has(
     connection: Connection, table: sa.Table, which: sa.ColumnElement[bool], tenant: str
 ) -> bool:
-    found = sa.select(sa.literal(1)).where(which, table.c.tenant == tenant)
-    return connection.scalar(found) is not None
+    return bool(connection.scalar(sa.select(sa.exists().where(which, table.c.tenant == tenant))))
 
 
 def restored(connection: Connection) -> str | None:

@@ -97,14 +97,12 @@ def add(connection: Connection, key: IssuerKey, at: int) -> None:
     connection.execute(
         issuer_keys.insert().values(
             tenant=key.tenant,
-            seq=key.link.seq,
             did=key.did,
             state="active",
             file=key.file,
             created_at=key.created_at,
-            hash=key.link.hash,
-            text=key.link.text,
             token=key.checkpoint,
+            **vars(key.link),
         )
     )
     connection.execute(

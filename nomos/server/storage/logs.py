@@ -34,10 +34,9 @@ def append(connection: Connection, tenant: str, log: Log, content: Mapping[str, 
     match = {"tenant_": tenant, "log_": log}
     row = connection.execute(_LOCK, match).first()
     placed = chained(content, tenant, Head() if row is None else Head(row.seq, row.hash))
+    end = vars(placed.head)
     if row is None:
-        connection.execute(
-            heads.insert(), {"tenant": tenant, "log": log, "seq": placed.seq, "hash": placed.hash}
-        )
+        connection.execute(heads.insert(), {"tenant": tenant, "log": log, **end})
     else:
-        connection.execute(_MOVE, {**match, "seq": placed.seq, "hash": placed.hash})
+        connection.execute(_MOVE, {**match, **end})
     return placed

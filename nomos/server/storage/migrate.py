@@ -13,24 +13,26 @@ from nomos.errors import ConfigurationError
 
 def upgrade(connection: Connection) -> None:
     """Apply all missing migrations or none, in the transaction of `connection`."""
-    config = Config()
-    config.set_main_option("script_location", "nomos.server.storage:migrations")
-    config.attributes["connection"] = connection
+    config = _config(connection)
     _refuse_newer(connection, ScriptDirectory.from_config(config))
     command.upgrade(config, "head")
 
 
 def check_newest(connection: Connection) -> None:
     """Raise ConfigurationError unless the database has the newest schema; change nothing."""
-    config = Config()
-    config.set_main_option("script_location", "nomos.server.storage:migrations")
-    newest = ScriptDirectory.from_config(config).get_current_head()
+    newest = ScriptDirectory.from_config(_config(connection)).get_current_head()
     if MigrationContext.configure(connection).get_current_heads() != (newest,):
         raise ConfigurationError(
             "the database belongs to another version of Nomos, or is empty. Start the server "
             "with it first: it migrates the database or reports the problem",
             setting="data",
         )
+
+
+def _config(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "nomos.server.storage:migrations")
+    return config
 
 
 def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:

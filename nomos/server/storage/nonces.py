@@ -8,10 +8,12 @@ refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from nomos._core.shares import LEEWAY_SECONDS
@@ -26,6 +28,12 @@ GAP_SECONDS: Final = 3600
 
 MAX_SPANS: Final = 64
 
+INSERTS: Final[Mapping[str, sa.Executable]] = {
+    "sqlite": sqlite.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
+    "postgresql": postgresql.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
+}
+"""One statement per database, which succeeds for one of several concurrent callers."""
+
 _span = nonces_spans.c
 
 _table = nonces.c
@@ -35,7 +43,6 @@ _MATCH = sa.and_(
     _table.nonce == sa.bindparam("nonce_"),
 )
 _NAMES = ("issuer_", "audience_", "nonce_")
-_FIND = sa.select(_table.expires_at).where(_MATCH)
 _DELETE = nonces.delete().where(_MATCH)
 _OLD = (
     sa.select(
@@ -64,11 +71,8 @@ class UsedNonce:
 
 def claim(connection: Connection, used: UsedNonce) -> bool:
     """Return True the first time that this nonce is claimed, and never again."""
-    match = {"issuer_": used.issuer, "audience_": used.audience, "nonce_": used.nonce}
-    if connection.execute(_FIND, match).first() is not None:
-        return False
-    connection.execute(nonces.insert(), dict(vars(used)))
-    return True
+    insert = INSERTS[connection.dialect.name]
+    return connection.execute(insert, dict(vars(used))).first() is not None
 
 
 def prune(connection: Connection, now: int) -> int:

@@ -33,6 +33,9 @@ MAX_TEXT: Final = 512 * 1024
 MAX_FAMILY: Final = 500
 """The maximum number of records of one tree that are returned."""
 
+COLUMNS: Final = ("id", "kind", "at", "app", "cid", "parent", "root")
+"""Columns that repeat members of the hashed text, so that rows can be found by them."""
+
 _INSERT: Final = records.insert()
 
 _LINK: Final = (
@@ -42,7 +45,8 @@ _LINK: Final = (
 )
 """A row of the log. Texts are read as bytes: one that is not UTF-8 must not end the reading."""
 
-_SELECT: Final = sa.select(*_LINK)
+_Wanted = sa.Select[tuple[int, bytes, bytes]]
+_SELECT: Final[_Wanted] = sa.select(*_LINK)
 
 
 @dataclass(frozen=True)
@@ -75,30 +79,15 @@ def add(connection: Connection, record: Record) -> ChainedRow:
     placed = logs.append(connection, record.tenant, "audit", content)
     if len(placed.text) > MAX_TEXT:
         raise ValueError(f"a record of {len(placed.text)} characters; the maximum is {MAX_TEXT}")
-    connection.execute(
-        _INSERT,
-        {
-            "tenant": record.tenant,
-            "seq": placed.seq,
-            "id": record.id,
-            "kind": record.kind,
-            "at": record.at,
-            "app": record.app,
-            "cid": record.cid,
-            "parent": record.parent,
-            "root": record.root,
-            "hash": placed.hash,
-            "text": placed.text,
-        },
-    )
+    columns = {name: getattr(record, name) for name in COLUMNS}
+    connection.execute(_INSERT, {"tenant": record.tenant, **columns, **vars(placed)})
     return placed
 
 
 def find(connection: Connection, tenant: str, ident: str) -> Row | None:
     """Return the record of that id, if it is the tenant's. Raises Damaged if it cannot be read."""
-    wanted = _SELECT.where(records.c.id == ident, records.c.tenant == tenant)
-    row = connection.execute(wanted).first()
-    return None if row is None else whole(_read(row))
+    found = _found(connection, _of(tenant).where(records.c.id == ident))
+    return whole(found[0]) if found else None
 
 
 def whole(found: Found) -> Row:
@@ -117,23 +106,16 @@ def newest(
     before: int | None = None,
 ) -> tuple[Found, ...]:
     """Return the tenant's latest records, newest first; optionally of one app, or before a row."""
-    wanted = _SELECT.where(records.c.tenant == tenant)
-    if app is not None:
-        wanted = wanted.where(records.c.app == app)
+    wanted = _of(tenant, app)
     if before is not None:
         wanted = wanted.where(records.c.seq < before)
-    rows = connection.execute(wanted.order_by(records.c.seq.desc()).limit(limit))
-    return tuple(map(_read, rows))
+    return _found(connection, wanted.order_by(records.c.seq.desc()).limit(limit))
 
 
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[ChainedRow, ...]:
     """Return the rows that follow number `seq`, in order; one that is damaged has no text."""
-    wanted = (
-        _SELECT.where(records.c.tenant == tenant, records.c.seq > seq)
-        .order_by(records.c.seq)
-        .limit(limit)
-    )
-    return tuple(_link(row) for row in connection.execute(wanted))
+    wanted = _of(tenant).where(records.c.seq > seq).order_by(records.c.seq).limit(limit)
+    return tuple(map(_link, connection.execute(wanted)))
 
 
 def _link(row: sa.Row[tuple[int, bytes, bytes]]) -> ChainedRow:
@@ -145,34 +127,25 @@ def following(
     connection: Connection, tenant: str, seq: int, limit: int, *, app: str | None = None
 ) -> tuple[Found, ...]:
     """Return the records after number `seq`, oldest first; optionally of one app."""
-    wanted = _SELECT.where(records.c.tenant == tenant, records.c.seq > seq)
-    if app is not None:
-        wanted = wanted.where(records.c.app == app)
-    rows = connection.execute(wanted.order_by(records.c.seq).limit(limit))
-    return tuple(map(_read, rows))
+    wanted = _of(tenant, app).where(records.c.seq > seq)
+    return _found(connection, wanted.order_by(records.c.seq).limit(limit))
 
 
 def of_root(
     connection: Connection, tenant: str, root: str, limit: int, *, links: bool = False
 ) -> tuple[Found, ...]:
     """Return the latest records with this root agent, newest first; with `links`, only of links."""
-    wanted = _SELECT.where(records.c.tenant == tenant, records.c.root == root)
+    wanted = _of(tenant).where(records.c.root == root)
     if links:
         wanted = wanted.where(records.c.kind == sa.literal_column("'delegation'"))
-    rows = connection.execute(wanted.order_by(records.c.seq.desc()).limit(limit))
-    return tuple(map(_read, rows))
+    return _found(connection, wanted.order_by(records.c.seq.desc()).limit(limit))
 
 
 def made_at(connection: Connection, tenant: str, kind: Kind, at: int) -> tuple[Found, ...]:
     """Return the tenant's records of one kind that were made in one millisecond."""
     first, after = (new_ident("evt", moment, lambda _: 0) for moment in (at, at + 1))
-    wanted = _SELECT.where(
-        records.c.id >= first,
-        records.c.id < after,
-        records.c.tenant == tenant,
-        records.c.kind == kind,
-    )
-    return tuple(map(_read, connection.execute(wanted)))
+    made = (records.c.id >= first, records.c.id < after)
+    return _found(connection, _of(tenant).where(*made, records.c.kind == kind))
 
 
 def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]:
@@ -187,9 +160,9 @@ def family(connection: Connection, tenant: str, ident: str) -> tuple[Found, ...]
     known: dict[int, Found] = {first.link.seq: first}
     generation = [first.record.id]
     while generation and len(known) < MAX_FAMILY:
-        wanted = _SELECT.where(records.c.tenant == tenant, records.c.parent.in_(generation))
-        rows = connection.execute(wanted.order_by(records.c.seq).limit(MAX_FAMILY))
-        new = [child for child in map(_read, rows) if child.link.seq not in known]
+        wanted = _of(tenant).where(records.c.parent.in_(generation))
+        children = _found(connection, wanted.order_by(records.c.seq).limit(MAX_FAMILY))
+        new = [child for child in children if child.link.seq not in known]
         generation = [child.record.id for child in new if isinstance(child, Row)]
         known |= {child.link.seq: child for child in new}
     found = tuple(known[seq] for seq in sorted(known))[:MAX_FAMILY]
@@ -236,6 +209,15 @@ def decisions_since(connection: Connection, at: int) -> Sequence[tuple[str, int,
         .group_by(records.c.app, second)
     )
     return tuple((app, second, count) for app, second, count in rows)
+
+
+def _of(tenant: str, app: str | None = None) -> _Wanted:
+    wanted = _SELECT.where(records.c.tenant == tenant)
+    return wanted if app is None else wanted.where(records.c.app == app)
+
+
+def _found(connection: Connection, wanted: _Wanted) -> tuple[Found, ...]:
+    return tuple(map(_read, connection.execute(wanted)))
 
 
 def _read(row: sa.Row[tuple[int, bytes, bytes]]) -> Found:

@@ -19,14 +19,13 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 
 from nomos._core.feed_state import Floor
@@ -36,22 +35,14 @@ from nomos.errors import ConfigurationError
 from nomos.server.storage import feed_position
 from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.engine import HIDE, RETRY_SECONDS, open_file, unavailable
-from nomos.server.storage.failures import Forgotten
 from nomos.server.storage.files import Files
 from nomos.server.storage.fork_safe import ForkSafeEngine
-from nomos.server.storage.nonces import PRUNE_EVERY, UsedNonce, forgotten_until, prune
+from nomos.server.storage.nonces import INSERTS, PRUNE_EVERY, UsedNonce, prune
 from nomos.server.storage.replay_tables import make, take_turns
 from nomos.server.storage.shares import NonceShares
-from nomos.server.storage.tables import nonces
 
 EMPTY_SECONDS: Final = 1.0
 """How long, in seconds, a file that another process makes may stay empty."""
-
-_INSERTS: Final[Mapping[str, sa.Executable]] = {
-    "sqlite": sqlite.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
-    "postgresql": postgresql.insert(nonces).on_conflict_do_nothing().returning(nonces.c.nonce),
-}
-"""One statement per database, which succeeds for one of several concurrent callers."""
 
 
 class SqlReplayStore:
@@ -97,7 +88,10 @@ class SqlReplayStore:
             )
         used = UsedNonce(issuer, audience, nonce, expires_at, family)
         with self._transaction() as connection:
-            return self._claimed(connection, used, now)
+            if next(self._claims) % PRUNE_EVERY == 0:
+                take_turns(connection)
+                prune(connection, now)
+            return self._shares.claim(connection, used, now)
 
     def floor(self, issuer: str) -> Floor:
         """Return how far the logs of an issuer were read, by any process that shares this."""
@@ -121,19 +115,6 @@ class SqlReplayStore:
             # The text of the error itself contains the path.
             why = failure.strerror or type(failure).__name__
             raise StorageUnavailable(f"the file cannot be used: {why}") from None
-
-    def _claimed(self, connection: Connection, used: UsedNonce, now: int) -> bool:
-        if next(self._claims) % PRUNE_EVERY == 0:
-            take_turns(connection)
-            prune(connection, now)
-        self._shares.check(connection, used.issuer, used.family, now)
-        insert = _INSERTS[connection.dialect.name]
-        first = connection.execute(insert, dict(vars(used))).first() is not None
-        # Checked last: a claim that succeeded because of a deletion just now is detected here.
-        until = forgotten_until(connection, used.expires_at) if first else None
-        if until is not None:
-            raise Forgotten(until)
-        return first
 
     def _check_file(self) -> None:
         """Refuse a claim in a file that was deleted or replaced: others would not see it."""
@@ -169,7 +150,7 @@ def _read(url: str | os.PathLike[str]) -> URL:
         read = sa.make_url(text)
     except exc.ArgumentError:
         raise _wrong("it cannot be read") from None
-    if read.get_backend_name() not in _INSERTS:
+    if read.get_backend_name() not in INSERTS:
         raise _wrong(f"{read.get_backend_name()} is not supported")
     if read.get_backend_name() == "sqlite" and read.database in (None, "", ":memory:"):
         raise _wrong("a database in memory is not kept: use MemoryReplayStore for that")

@@ -58,19 +58,9 @@ def add(
 
 
 def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -> ChainedRow:
-    placed = logs.append(connection, tenant, "revocations", {"id": ident, "kind": kind, "at": at})
-    connection.execute(
-        revocations.insert(),
-        {
-            "tenant": tenant,
-            "seq": placed.seq,
-            "id": ident,
-            "kind": kind,
-            "at": at,
-            "hash": placed.hash,
-            "text": placed.text,
-        },
-    )
+    content = {"id": ident, "kind": kind, "at": at}
+    placed = logs.append(connection, tenant, "revocations", content)
+    connection.execute(revocations.insert(), {"tenant": tenant, **content, **vars(placed)})
     return placed
 
 
@@ -292,8 +282,7 @@ def _roles(connection: Connection, envelope: str) -> tuple[str, ...]:
 
 
 def _serves(connection: Connection, did: str) -> bool:
-    wanted = sa.select(sa.literal(1)).where(tables.services.c.did == did)
-    return connection.scalar(wanted) is not None
+    return bool(connection.scalar(sa.select(sa.exists().where(tables.services.c.did == did))))
 
 
 def _find(connection: Connection, wanted: RevocationRequest) -> RevocationRow | None:
@@ -302,16 +291,16 @@ def _find(connection: Connection, wanted: RevocationRequest) -> RevocationRow | 
             revocations.c.id == wanted.id, revocations.c.tenant == wanted.tenant
         )
     ).first()
-    return (
-        None if found is None else RevocationRow(wanted.id, found.kind, found.seq, found.at, True)
-    )
+    if found is None:
+        return None
+    return RevocationRow(wanted.id, found.kind, found.seq, found.at, already=True)
 
 
 def _has(
     connection: Connection, table: sa.Table, column: sa.Column[str], tenant: str, ident: str
 ) -> bool:
-    wanted = sa.select(sa.literal(1)).where(column == ident, table.c.tenant == tenant)
-    return connection.scalar(wanted) is not None
+    named = sa.exists().where(column == ident, table.c.tenant == tenant)
+    return bool(connection.scalar(sa.select(named)))
 
 
 def _asked(connection: Connection, tenant: str, did: str) -> bool:

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from nomos._core.shares import LEEWAY_SECONDS, MAX_USED, Holder, Kind, holders
-from nomos.server.storage.failures import StorageUnavailable
-from nomos.server.storage.tables import nonces
+from nomos.server.storage import nonces
+from nomos.server.storage.failures import Forgotten, StorageUnavailable
+from nomos.server.storage.nonces import UsedNonce
+from nomos.server.storage.tables import nonces as rows
 
 MOST_COUNTED: Final = 10_000
 """The maximum number of agents, and of apps, whose number of nonces is cached."""
@@ -40,14 +42,27 @@ class NonceShares:
     def __init__(self, limit: int = MAX_USED) -> None:
         self._limit = limit
         self._counted: dict[Kind, _Counted] = {
-            "agent": _Counted(nonces.c.issuer),
-            "app": _Counted(nonces.c.family),
+            "agent": _Counted(rows.c.issuer),
+            "app": _Counted(rows.c.family),
         }
 
     def check(self, connection: Connection, issuer: str, family: str | None, now: int) -> None:
         """Raise ShareExceeded if the issuer, or the app that it is of, has used up its share."""
         for holder in holders(self._limit, issuer, family):
             self._counted[holder.what].take(connection, holder, now)
+
+    def claim(self, connection: Connection, used: UsedNonce, now: int) -> bool:
+        """Return True the first time that this nonce is claimed, within the shares.
+
+        Raises ShareExceeded; Forgotten if it may have been used and deleted.
+        """
+        self.check(connection, used.issuer, used.family, now)
+        first = nonces.claim(connection, used)
+        # Checked last: a claim that succeeded because of a deletion just now is detected here.
+        until = nonces.forgotten_until(connection, used.expires_at) if first else None
+        if until is not None:
+            raise Forgotten(until)
+        return first
 
 
 class _Counted:
@@ -84,7 +99,7 @@ class _Counted:
 
 
 def _count(column: sa.Column[str]) -> sa.Select[int]:
-    held = sa.and_(column == sa.bindparam("name"), nonces.c.expires_at >= sa.bindparam("before"))
+    held = sa.and_(column == sa.bindparam("name"), rows.c.expires_at >= sa.bindparam("before"))
     some = sa.select(column).where(held).limit(sa.bindparam("most")).subquery()
     return sa.select(sa.func.count()).select_from(some)
 

@@ -29,8 +29,6 @@ from nomos.server.storage.checkpoints import AuditLog
 from nomos.server.storage.database import Database
 from nomos.server.storage.delegations import DelegationTable
 from nomos.server.storage.envelopes import Envelopes
-from nomos.server.storage.failures import Forgotten
-from nomos.server.storage.identifiers import new_ident
 from nomos.server.storage.issuer_key_rotation import IssuerKeys
 from nomos.server.storage.migrate import upgrade
 from nomos.server.storage.outbox import Outbox
@@ -116,12 +114,7 @@ class Store:
         def work(connection: Connection) -> bool:
             if prune:
                 nonces.prune(connection, now)
-            self._shares.check(connection, issuer, family, now)
-            first = nonces.claim(connection, used)
-            until = nonces.forgotten_until(connection, expires_at) if first else None
-            if until is not None:
-                raise Forgotten(until)
-            return first
+            return self._shares.claim(connection, used, now)
 
         return await self.database.write(work)
 
@@ -131,9 +124,7 @@ class Store:
 
     # What the control plane needs
 
-    async def record_answer(
-        self, receipt: Record, stored: StoredAnswer | None
-    ) -> StoredAnswer | None:
+    async def record_answer(self, receipt: Record, stored: StoredAnswer) -> StoredAnswer | None:
         """Store a receipt, and the answer to be repeated if the question had a key.
 
         If the key was answered meanwhile, nothing is stored, and that answer is returned.
@@ -182,9 +173,7 @@ class Store:
             apps.add(connection, app)
             if succeeds:
                 apps.take_agents(connection, app)
-            api_keys.add_key(
-                connection, new_ident("key", app.created_at * 1000), key, app.created_at
-            )
+            api_keys.add_key(connection, key, app.created_at)
 
         await self.database.write(work)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -67,7 +67,7 @@ def probe(connection: Connection, now: float) -> None:
 class WriteProbe:
     """Results of `probe`, one for all callers within a second."""
 
-    def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._ask = ask
         self._asking: asyncio.Task[None] | None = None
         self._at = 0.0
@@ -77,13 +77,10 @@ class WriteProbe:
         now = time.monotonic()
         task = self._asking
         if task is None or (task.done() and now - self._at >= KEPT_SECONDS):
-            task = self._asking = asyncio.ensure_future(self._asked())
+            task = self._asking = asyncio.create_task(self._ask())
             self._at = now
             task.add_done_callback(_seen)
         await asyncio.shield(task)
-
-    async def _asked(self) -> None:
-        await self._ask()
 
 
 def _seen(task: asyncio.Task[None]) -> None:

@@ -145,7 +145,7 @@ async def test_an_app_cannot_vote_on_its_own_question(plane: Plane) -> None:
     app = App(plane.app, DEFAULT, "tests", 0)
     key, text = credentials.new_key(app, "operator", ("*",), shown_to=None)
     database = plane.system.store.database
-    await database.write(api_keys.add_key, "key_second", key, 0)
+    await database.write(api_keys.add_key, key, 0)
     envelope = await asked(plane, **ISSUE)
     reply = await decide(plane, {"authorization": f"Bearer {text.reveal()}"}, envelope)
     assert (reply.status_code, reply.json()["error_code"]) == (403, "forbidden")

@@ -83,7 +83,7 @@ async def test_a_known_chain_needs_no_write(store: Store, monkeypatch: pytest.Mo
     last = await store.delegations.note(chain("a", "b"))
     middle = (await recorded(store))["a"].id
 
-    async def none(database: Database, work: object) -> None:
+    async def none(database: Database, *work: object) -> None:
         raise AssertionError("a write")
 
     monkeypatch.setattr(Database, "write", none)
