@@ -9,8 +9,6 @@ be detected and what cannot.
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,11 +17,12 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
+from nomos._core.tokens import decode_unverified
 from nomos._io.checkpoints import checking_async
 from nomos._protocol import Checkpoint
 from nomos.audit.chain import Head
 from nomos.audit.check import MAX_CHECKPOINT
-from nomos.errors import ConfigurationError
+from nomos.errors import ConfigurationError, InvalidResponse
 from nomos.server.data_folder.lock import FILE as LOCK
 from nomos.server.signing.issuers import Issuers
 from nomos.server.signing.keys import SignerPort
@@ -242,11 +241,9 @@ async def _check_pinned(
 def _payload(token: str) -> Mapping[str, Any]:
     """Return the payload of a token, not verified; empty if it cannot be decoded."""
     try:
-        part = token.split(".")[1]
-        content = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, IndexError):
+        return decode_unverified(token)
+    except InvalidResponse:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 # While the server runs

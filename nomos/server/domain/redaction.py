@@ -19,45 +19,43 @@ MAX_DEPTH: Final = 32
 _U: Final = "(?:_|%5[Ff])"
 """An underscore, plain or as it may be encoded in a URL."""
 
-PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    (
-        "github_pat",
-        re.compile(
-            rf"gh[pousr]{_U}[A-Za-z0-9]{{20,}}|github{_U}pat{_U}(?:[A-Za-z0-9]|{_U}){{20,}}"
+PATTERNS: Final = tuple(
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        (
+            "github_pat",
+            rf"gh[pousr]{_U}[A-Za-z0-9]{{20,}}|github{_U}pat{_U}(?:[A-Za-z0-9]|{_U}){{20,}}",
         ),
-    ),
-    ("slack_token", re.compile(r"xox[a-z]-[A-Za-z0-9-]{10,}")),
-    (
-        "jwt",
-        # The header ends before another one could begin; otherwise a text of such headers would be
-        # read again from each of them.
-        re.compile(
-            r"(?<![A-Za-z0-9])eyJ(?:[A-Za-z0-9]|[_-](?!eyJ)){5,}"
-            r"\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
+        ("slack_token", r"xox[a-z]-[A-Za-z0-9-]{10,}"),
+        (
+            "jwt",
+            # The header ends before another one could begin; otherwise a text of such headers
+            # would be read again from each of them.
+            (
+                r"(?<![A-Za-z0-9])eyJ(?:[A-Za-z0-9]|[_-](?!eyJ)){5,}"
+                r"\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
+            ),
         ),
-    ),
-    ("aws_access_key", re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}")),
-    ("google_oauth_token", re.compile(r"ya29\.[A-Za-z0-9_-]{20,}")),
-    ("google_api_key", re.compile(r"AIza[A-Za-z0-9_-]{35}")),
-    ("gitlab_token", re.compile(r"gl(?:pat|ptt|dt|rt)-[A-Za-z0-9_-]{20,}")),
-    ("npm_token", re.compile(rf"npm{_U}[A-Za-z0-9]{{36}}")),
-    (
-        "stripe_key",
-        re.compile(rf"(?<![A-Za-z0-9])[sr]k{_U}(?:live|test){_U}[A-Za-z0-9]{{16,}}"),
-    ),
-    ("model_api_key", re.compile(r"(?<![A-Za-z0-9-])sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}")),
-    ("nomos_api_key", re.compile(rf"nomos{_U}app{_U}[0-9a-z]{{26}}{_U}[0-9a-z]{{52}}")),
-    (
-        "private_key",
-        re.compile(
+        ("aws_access_key", r"(?:AKIA|ASIA)[A-Z0-9]{16}"),
+        ("google_oauth_token", r"ya29\.[A-Za-z0-9_-]{20,}"),
+        ("google_api_key", r"AIza[A-Za-z0-9_-]{35}"),
+        ("gitlab_token", r"gl(?:pat|ptt|dt|rt)-[A-Za-z0-9_-]{20,}"),
+        ("npm_token", rf"npm{_U}[A-Za-z0-9]{{36}}"),
+        ("stripe_key", rf"(?<![A-Za-z0-9])[sr]k{_U}(?:live|test){_U}[A-Za-z0-9]{{16,}}"),
+        ("model_api_key", r"(?<![A-Za-z0-9-])sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}"),
+        ("nomos_api_key", rf"nomos{_U}app{_U}[0-9a-z]{{26}}{_U}[0-9a-z]{{52}}"),
+        (
+            "private_key",
             # Up to the next line of dashes, across headers and escaped newlines.
-            r"-----BEGIN (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----(?:[^-]|-(?!----)){0,16384}"
-            r"(?:-----END (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----)?"
+            (
+                r"-----BEGIN (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----(?:[^-]|-(?!----)){0,16384}"
+                r"(?:-----END (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----)?"
+            ),
         ),
-    ),
-    # In `https://user:password@host`, as in a database's address. User and password may contain
-    # an @: the last one counts.
-    ("url_password", re.compile(r"(?<=://)[^\s/:]{0,1024}:[^\s/]{1,1024}(?=@)")),
+        # In `https://user:password@host`, as in a database's address. User and password may
+        # contain an @: the last one counts.
+        ("url_password", r"(?<=://)[^\s/:]{0,1024}:[^\s/]{1,1024}(?=@)"),
+    )
 )
 
 

@@ -9,7 +9,6 @@ approval, which works once.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from nomos._core.answer_check import question_id, selector
 from nomos._core.signing import BACKDATED
+from nomos._core.tokens import decode_unverified
 from nomos._protocol import Delegation, Invocation
 from nomos.audit.record import Record
 from nomos.policy.decision import PolicyDecision
@@ -74,7 +74,7 @@ def delegation(
         meta |= {"closed": True} if policy_decision.closed else {}
         meta |= {} if policy_decision.forkable else {"forkable": False}
     if approval is not None:
-        meta["approval"] = _approved(approval)
+        meta["approval"] = {**vars(approval), "roles": list(approval.roles)}
     return Delegation(
         iss=issuer,
         aud=case.agent,
@@ -97,14 +97,6 @@ def reads(question: CanonicalRequest) -> list[str]:
         for command in question.commands or (question.command,)
         if command in commands and commands[command].risk == "read"
     ]
-
-
-def _approved(approval: ApprovalStamp) -> dict[str, Any]:
-    return {
-        "id": approval.id,
-        "fingerprint": approval.fingerprint,
-        "roles": list(approval.roles),
-    }
 
 
 def statements(
@@ -162,7 +154,4 @@ def invocation(
 
 def issuer_of(jwt: str) -> str:
     """Return who signed a delegation of this server; the key that signs may have changed since."""
-    payload = jwt.split(".")[1]
-    read = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    issuer: str = read["iss"]
-    return issuer
+    return str(decode_unverified(jwt)["iss"])
