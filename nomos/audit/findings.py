@@ -97,11 +97,9 @@ class Report:
         if self.pinned is not None:
             found["pinned"] = self.pinned
         if self.finding is not None:
+            finding = self.finding
             found["finding"] = {
-                "kind": self.finding.kind,
-                "line": self.finding.line,
-                "first": self.finding.first,
-                "last": self.finding.last,
+                name: getattr(finding, name) for name in ("kind", "line", "first", "last")
             }
         return found
 

@@ -1,7 +1,7 @@
 """Notifications within this process: waiting for a topic to change.
 
 A notification carries no data: the waiter reads the database, which other processes change too.
-Their changes are not notified here, so no wait is longer than `LOOK_SECONDS`.
+Their changes are not notified here, so no wait is longer than `MAX_WAIT_SECONDS`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Notifier:
             self.notify(topic)
 
     async def wait(self, topic: str, seconds: float = MAX_WAIT_SECONDS) -> None:
-        """Return when `topic` is notified, or after `seconds` (at most `LOOK_SECONDS`)."""
+        """Return when `topic` is notified, or after `seconds` (at most `MAX_WAIT_SECONDS`)."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting[topic].add(waiter)
         try:

@@ -25,12 +25,11 @@ from nomos.server.control.invocation_auth import AgentPrincipal, authenticate
 from nomos.server.control.messages import MessageModel
 from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
-from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
+from nomos.server.domain.envelope import Ballot, Envelope, State, Vote, VoteError
 from nomos.server.domain.redaction import redact_text
 from nomos.server.http.query import Choice, Number, Query
 from nomos.server.storage.damaged_rows import Listed
 from nomos.server.storage.envelope_rows import MAX_LISTED
-from nomos.server.storage.envelopes import Ballot
 from nomos.server.storage.records import new_receipt_id
 
 MAX_WAIT: Final = 25

@@ -272,6 +272,22 @@ Refused = Literal["forbidden", "already_decided", "question_changed"]
 
 
 @dataclass(frozen=True)
+class Ballot:
+    """An operator's vote on the `version` that was shown, before it is known if it counts.
+
+    `covers` are the roles that the operator may vote for, `persons` the accounts that the operator
+    counts as, besides their own.
+    """
+
+    operator: str
+    covers: tuple[str, ...]
+    approve: bool
+    version: str = ""
+    reason: str | None = None
+    persons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class VoteError:
     """Why a vote does not count."""
 
@@ -284,25 +300,15 @@ def covered_roles(covers: Collection[str], roles: Collection[str]) -> tuple[str,
     return tuple(role for role in roles if EVERY_ROLE in covers or role in covers)
 
 
-def vote_error(
-    envelope: Envelope,
-    operator: str,
-    covers: Collection[str],
-    *,
-    approve: bool,
-    now: int,
-    persons: Collection[str] = (),
-) -> VoteError | None:
-    """Return why this operator may not vote now; None if they may.
-
-    `persons` are the accounts that the operator counts as, besides their own.
-    """
+def vote_error(envelope: Envelope, ballot: Ballot, now: int) -> VoteError | None:
+    """Return why this operator may not vote now, on any version; None if they may."""
+    operator, covers = ballot.operator, ballot.covers
     if operator in (envelope.app, envelope.owner):
         message = (
             "you cannot decide this request: an app of your own sent it. Another operator must"
         )
         return VoteError("forbidden", message)
-    same = sorted({operator, *persons} & {*envelope.askers})
+    same = sorted({operator, *ballot.persons} & {*envelope.askers})
     if same:
         message = (
             f"you cannot decide this request: {operator} counts as the same person as "
@@ -315,7 +321,7 @@ def vote_error(
     state = envelope.state_at(now)
     if state != "pending":
         return VoteError("already_decided", _decided(envelope, state))
-    wanted = envelope.missing_roles if approve else envelope.roles
+    wanted = envelope.missing_roles if ballot.approve else envelope.roles
     if not covered_roles(covers, wanted):
         if any(vote.operator == operator and envelope.counts(vote) for vote in envelope.votes):
             message = f"you have approved this already; it still needs {' and '.join(wanted)}"
@@ -337,25 +343,20 @@ def version_error(envelope: Envelope, version: str) -> VoteError | None:
     return VoteError("question_changed", message)
 
 
-def record_vote(
-    envelope: Envelope,
-    operator: str,
-    covers: Collection[str],
-    *,
-    approve: bool,
-    reason: str | None,
-    now: int,
-    persons: tuple[str, ...] = (),
-) -> tuple[Envelope, Vote]:
+def record_vote(envelope: Envelope, ballot: Ballot, now: int) -> tuple[Envelope, Vote]:
     """Record a vote without a `vote_error`. It replaces an earlier one of the same operator."""
     vote = Vote(
-        *(operator, approve, covered_roles(covers, envelope.roles), now, reason),
+        operator=ballot.operator,
+        approve=ballot.approve,
+        roles=covered_roles(ballot.covers, envelope.roles),
+        at=now,
+        reason=ballot.reason,
         version=envelope.version,
-        persons=persons,
+        persons=ballot.persons,
     )
-    others = tuple(each for each in envelope.votes if each.operator != operator)
+    others = tuple(each for each in envelope.votes if each.operator != ballot.operator)
     after = replace(envelope, votes=(*others, vote))
-    if not approve:
+    if not ballot.approve:
         return replace(after, state="denied", decided_at=now), vote
     if not after.missing_roles:
         return replace(after, state="approved", decided_at=now), vote

@@ -19,6 +19,7 @@ from nomos.server.control.errors import ControlError
 from nomos.server.control.login import PATH
 from nomos.server.domain import account_lines, envelope
 from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.envelope import Ballot
 from nomos.server.pages import browser_sessions
 from nomos.server.pages.browser_sessions import HOME, BrowserSession
 from nomos.server.pages.forms import read_form
@@ -195,9 +196,8 @@ async def _objections(context: Context, caller: ApiKey, ident: str) -> dict[str,
     persons = account_lines.persons(await context.store.apps.accounts(caller.app), caller.app)
     for name in objections:
         approve = name == "approve"
-        error = envelope.vote_error(
-            found, caller.app, caller.covers, approve=approve, now=now, persons=persons
-        )
+        ballot = Ballot(caller.app, caller.covers, approve, persons=persons)
+        error = envelope.vote_error(found, ballot, now)
         if error is not None:
             objections[name] = error.message[:1].upper() + error.message[1:]
     return objections

@@ -159,22 +159,21 @@ class Policies:
 
     async def before(self, tenant: str, last: Activation) -> Version | None:
         """Return the version that was active before that of `last`."""
+        of_version = sa.and_(
+            activations.c.tenant == bundles.c.tenant, activations.c.version == bundles.c.version
+        )
         wanted = (
-            sa.select(activations.c.version)
+            bundles.select()
+            .join(activations, of_version)
             .where(
-                activations.c.tenant == tenant,
+                bundles.c.tenant == tenant,
                 activations.c.number < last.number,
                 activations.c.version != last.version,
             )
             .order_by(activations.c.number.desc())
-            .limit(1)
         )
-
-        def work(connection: Connection) -> Version | None:
-            number = connection.scalar(wanted)
-            return None if number is None else _find(connection, tenant, number)
-
-        return await self._database.read(work)
+        what = "the version of the policies that was active before"
+        return await self._database.read(one, wanted, _versions, what)
 
 
 def _of_hash(connection: Connection, tenant: str, digest: str) -> Sequence[Version]:

@@ -12,7 +12,7 @@ functions of the result. They may be called twice, and are pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -21,7 +21,7 @@ from nomos.audit.record import Record
 from nomos.server.domain import account_lines
 from nomos.server.domain import envelope as rules
 from nomos.server.domain.authorization import StoredAnswer
-from nomos.server.domain.envelope import Envelope, State, Vote, VoteError
+from nomos.server.domain.envelope import Ballot, Envelope, State, Vote, VoteError
 from nomos.server.storage import envelope_rows, idempotency, records, registered_apps, revocations
 from nomos.server.storage.approval_lookup import ApprovalLookup, find_or_open
 from nomos.server.storage.damaged_rows import Damaged, Listed
@@ -43,17 +43,6 @@ Render = Callable[[Envelope, int], Mapping[str, Any]]
 """An envelope as operators and webhooks receive it, at a time in seconds."""
 
 Voted = Callable[[Envelope, Vote], Record]
-
-
-@dataclass(frozen=True)
-class Ballot:
-    """An operator's vote on the `version` that was shown, before it is known if it counts."""
-
-    operator: str
-    covers: tuple[str, ...]
-    approve: bool
-    version: str
-    reason: str | None = None
 
 
 class Envelopes:
@@ -147,23 +136,16 @@ class Envelopes:
             found = envelope_rows.find(connection, tenant, ident)
             if found is None:
                 return None
-            operator, covers, approve = ballot.operator, ballot.covers, ballot.approve
+            operator = ballot.operator
             accounts = registered_apps.accounts(connection, [operator])
-            if approve and not account_lines.is_known(accounts, operator):
+            if ballot.approve and not account_lines.is_known(accounts, operator):
                 raise Damaged(f"the account that registered {operator}")
-            persons = account_lines.persons(accounts, operator)
-            objection = rules.vote_error(
-                found, operator, covers, approve=approve, now=now, persons=persons
-            ) or rules.version_error(found, ballot.version)
+            cast = replace(ballot, persons=account_lines.persons(accounts, operator))
+            objection = rules.vote_error(found, cast, now)
+            objection = objection or rules.version_error(found, ballot.version)
             if objection is not None:
                 return objection
-            after, vote = rules.record_vote(
-                *(found, operator, covers),
-                approve=approve,
-                reason=ballot.reason,
-                now=now,
-                persons=persons,
-            )
+            after, vote = rules.record_vote(found, cast, now)
             envelope_rows.count(connection, after, vote)
             written = record(after, vote)
             records.add(connection, written)

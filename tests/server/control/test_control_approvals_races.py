@@ -21,8 +21,7 @@ from server.control import race_processes
 from server.control.people import ISSUE, POLICY
 
 from nomos.audit.record import Record
-from nomos.server.domain.envelope import Envelope, Vote
-from nomos.server.storage.envelopes import Ballot
+from nomos.server.domain.envelope import Ballot, Envelope, Vote
 from nomos.server.storage.store import Store
 
 ROUNDS: Final = times(500, short=50)

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from nomos.server.control.approval_view import ApprovalView, view
 from nomos.server.domain import envelope
-from nomos.server.domain.envelope import DENIAL_SECONDS, LIFE_SECONDS, Envelope, Vote
+from nomos.server.domain.envelope import DENIAL_SECONDS, LIFE_SECONDS, Ballot, Envelope, Vote
 
 NOW = 1_800_000_000
 DID = "did:key:z6MkvDqGT54cXesYGvABpF1UapVNwjCqRcafi4Px6Thv5T3Z"
@@ -166,15 +166,14 @@ def test_a_denial_holds_for_a_time() -> None:
 
 
 def test_the_last_required_role_completes_the_approval() -> None:
-    say: Any = {"approve": True, "reason": None, "now": NOW}
-    first, vote = envelope.record_vote(made("lead", "security"), "app_2", ("lead",), **say)
+    asked = made("lead", "security")
+    first, vote = envelope.record_vote(asked, Ballot("app_2", ("lead",), approve=True), NOW)
     assert (first.state, first.decided_at, vote.roles) == ("pending", None, ("lead",))
     assert (vote.version, vote.persons) == (first.version, ())
-    second, _ = envelope.record_vote(first, "app_3", ("*",), **say)
+    second, _ = envelope.record_vote(first, Ballot("app_3", ("*",), approve=True), NOW)
     assert (second.state, second.decided_at) == ("approved", NOW)
-    denied, _ = envelope.record_vote(
-        first, "app_2", ("lead",), approve=False, reason="no", now=NOW + 1
-    )
+    no = Ballot("app_2", ("lead",), approve=False, reason="no")
+    denied, _ = envelope.record_vote(first, no, NOW + 1)
     assert (denied.state, denied.decided_at, len(denied.votes)) == ("denied", NOW + 1, 1)
 
 
@@ -197,19 +196,20 @@ def test_the_last_required_role_completes_the_approval() -> None:
 def test_votes_that_do_not_count_have_a_code(
     operator: str, covers: tuple[str, ...], changes: dict[str, Any], code: str | None, answer: str
 ) -> None:
-    approve = answer == "approve"
-    found = envelope.vote_error(made(**changes), operator, covers, approve=approve, now=NOW)
+    ballot = Ballot(operator, covers, approve=answer == "approve")
+    found = envelope.vote_error(made(**changes), ballot, NOW)
     assert (None if found is None else found.code) == code
 
 
 def test_an_operator_cannot_vote_if_the_asker_is_the_same_person() -> None:
     asked = made(owner="app_3", askers=("app_4", "app_5"))
     for approve in (True, False):
-        say: Any = {"approve": approve, "now": NOW}
-        found = envelope.vote_error(asked, "app_2", ("*",), persons=("app_9", "app_5"), **say)
+        ballot = Ballot("app_2", ("*",), approve, persons=("app_9", "app_5"))
+        found = envelope.vote_error(asked, ballot, NOW)
         assert found is not None
         assert "nomos operators confirm app_2" in found.message
-        assert envelope.vote_error(asked, "app_2", ("*",), persons=("app_2",), **say) is None
+        another = replace(ballot, persons=("app_2",))
+        assert envelope.vote_error(asked, another, NOW) is None
 
 
 SHOWN: dict[str, Any] = {

@@ -11,9 +11,9 @@ import store_access
 
 from nomos.audit.record import Record
 from nomos.server.domain.authorization import StoredAnswer
-from nomos.server.domain.envelope import Envelope, Vote, VoteError, fingerprint
+from nomos.server.domain.envelope import Ballot, Envelope, Vote, VoteError, fingerprint
 from nomos.server.storage.approval_lookup import ApprovalLookup
-from nomos.server.storage.envelopes import AnswerRecord, Ballot
+from nomos.server.storage.envelopes import AnswerRecord
 from nomos.server.storage.idempotency import KEPT_SECONDS
 from nomos.server.storage.store import Store
 
