@@ -17,7 +17,6 @@ import math
 import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from nomos._io.failures import reason
@@ -47,13 +46,6 @@ PRUNES_EVERY: Final = 3600.0
 _CHANCE: Final = secrets.SystemRandom().random
 
 log = logging.getLogger("nomos.server")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The reason of a failed try. The text contains nothing that the receiver sent."""
-
-    why: str
 
 
 class Deliverer:
@@ -108,12 +100,15 @@ class Deliverer:
             await self._outbox.delivered(message.id)
         else:
             again_at = self._again_at(message)
-            await self._outbox.failed(message.id, failure.why, again_at)
+            await self._outbox.failed(message.id, failure, again_at)
             _log(message, failure, again_at)
         self._notifier.notify(TOPIC)
 
-    async def _try(self, transport: httpx.AsyncHTTPTransport, message: Message) -> Failure | None:
-        """Send a message once; None when the receiver has it."""
+    async def _try(self, transport: httpx.AsyncHTTPTransport, message: Message) -> str | None:
+        """Send a message once. Return why that failed; None when the receiver has it.
+
+        The text contains nothing that the receiver sent.
+        """
         import httpx
 
         try:
@@ -121,15 +116,15 @@ class Deliverer:
                 response = await transport.handle_async_request(self._request(message))
                 await response.aclose()
         except (TimeoutError, httpx.TimeoutException):
-            return Failure(f"no answer within {TRY_SECONDS:g} s")
+            return f"no answer within {TRY_SECONDS:g} s"
         except httpx.HTTPError as error:
-            return Failure(f"it cannot be reached ({reason(error)})")
+            return f"it cannot be reached ({reason(error)})"
         status = response.status_code
         if 200 <= status < 300:
             return None
         if 300 <= status < 400:
-            return Failure(f"it answered {status}, a redirect, which is not followed")
-        return Failure(f"it answered {status}")
+            return f"it answered {status}, a redirect, which is not followed"
+        return f"it answered {status}"
 
     def _request(self, message: Message) -> httpx.Request:
         import httpx
@@ -160,17 +155,17 @@ class Deliverer:
         return math.ceil(now + pause(message.tries, self._jitter()))
 
 
-def _log(message: Message, failure: Failure, again_at: int | None) -> None:
+def _log(message: Message, failure: str, again_at: int | None) -> None:
     """Log the first failure of a message, and the last."""
     if again_at is None:
         log.error(
             "webhook: %s (%s) is given up after %d tries: %s",
-            *(message.id, message.event, message.tries, failure.why),
+            *(message.id, message.event, message.tries, failure),
         )
     elif message.tries == 1:
         log.warning(
             "webhook: %s (%s) was not delivered: %s. Retries go on for a day",
-            *(message.id, message.event, failure.why),
+            *(message.id, message.event, failure),
         )
 
 

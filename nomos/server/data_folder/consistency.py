@@ -189,25 +189,17 @@ async def _signed_otherwise(
 ) -> str | None:
     kept = await store.database.read(integrity.checkpoint_rows, tenant, MAX_CHECKPOINTS)
     for seq, token, hash_ in kept:
-        claims = _payload(token)
+        claims, where = _payload(token), f"row {seq} of the audit log of tenant {tenant}"
         if hash_ is None:
-            return (
-                f"row {seq} of the audit log of tenant {tenant} is missing, although it was signed"
-            )
+            return f"{where} is missing, although it was signed"
         if claims.get("seq") != seq or claims.get("head") != hash_:
-            return (
-                f"row {seq} of the audit log of tenant {tenant} differs from the one that was "
-                "signed"
-            )
+            return f"{where} differs from the one that was signed"
     if not kept:
         return None
     seq, token, hash_ = kept[0]
     dids = [key.did for key in issuers.log_of(tenant)]
-    checkpoint = await checking_async(signer)(token, dids)
-    if not isinstance(checkpoint, Checkpoint) or (checkpoint.tenant, checkpoint.log) != (
-        tenant,
-        "audit",
-    ):
+    signed = await checking_async(signer)(token, dids)
+    if not isinstance(signed, Checkpoint) or (signed.tenant, signed.log) != (tenant, "audit"):
         return f"the checkpoint over row {seq} of the audit log is not signed by the issuer"
     return None
 
@@ -233,8 +225,7 @@ async def _check_pinned(
         raise inconsistent(
             folder,
             f"row {checkpoint.seq} of the audit log of tenant {checkpoint.tenant} {what}: the "
-            "folder is older "
-            "than the checkpoint, or was rewritten",
+            "folder is older than the checkpoint, or was rewritten",
         )
 
 

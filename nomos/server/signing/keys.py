@@ -10,7 +10,6 @@ a grant whose key was lost in a power cut could never be verified again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import stat
@@ -22,7 +21,7 @@ from nomos._io.keyfile import SEED, encryption_key, sealed, unsealed
 from nomos._protocol import Answer, ForgetKey, LoadKey, LoadKeyAnswer, Refused, Request
 from nomos.errors import ConfigurationError, SignerError
 from nomos.models import Secret
-from nomos.server.storage.files import sync_folder
+from nomos.server.storage.files import write_private
 
 MAX_FILE: Final = 512
 
@@ -90,7 +89,8 @@ def load_or_create(path: Path) -> Secret:
     """Read the seed in `path`, after making it if the file does not exist."""
     if not path.exists():
         try:
-            _write(path, secrets.token_hex(32))
+            # A key that another process makes meanwhile stays: that process may be using it.
+            write_private(path, _line(secrets.token_hex(32)), replace=False)
         except OSError as failure:
             raise ConfigurationError(
                 f"cannot make the key file {path}: {failure.strerror}", setting="data"
@@ -119,31 +119,12 @@ def _read(path: Path) -> Secret:
             setting="data",
         )
     if not is_sealed(line) and encryption_key() is not None:
-        _write(path, seed, replace=True)
+        write_private(path, _line(seed), replace=True)
     return Secret(seed)
 
 
-def _write(path: Path, seed: str, *, replace: bool = False) -> None:
-    """Write beside the final name, flush, and link: no reader sees an incomplete key.
-
-    Without `replace`, a key that another process made meanwhile stays: that process may be
-    using it.
-    """
-    draft = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(f"{sealed(seed)}\n".encode())
-            file.flush()
-            os.fsync(descriptor)
-        if replace:
-            draft.replace(path)
-        else:
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(draft)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
+def _line(seed: str) -> bytes:
+    return f"{sealed(seed)}\n".encode()
 
 
 def _refuse_shared(path: Path, found: os.stat_result, fix: str) -> None:

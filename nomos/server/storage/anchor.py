@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nomos.audit.chain import Head
-from nomos.server.storage.files import sync_folder
+from nomos.server.storage.files import write_private
 
 FILE: Final = "nomos.anchor"
 SLOT: Final = 8192
@@ -72,16 +72,7 @@ class Anchor:
 
 def make(folder: Path, mark: AnchorMark) -> None:
     """Write a new anchor with `mark` in both slots; it appears complete or not at all."""
-    path, draft = folder / FILE, folder / f"{FILE}.{os.getpid()}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(draft, flags, 0o600)
-    try:
-        os.pwrite(descriptor, _encoded(mark) * 2, 0)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.replace(path)
-    sync_folder(folder)
+    write_private(folder / FILE, _encoded(mark) * 2, replace=True)
 
 
 def read(folder: Path) -> AnchorMark | None:

@@ -1,4 +1,4 @@
-"""Detection of open files that were deleted or replaced.
+"""Detection of open files that were deleted or replaced, and writing of new ones.
 
 A deleted or replaced file stays open: all writes succeed, and are lost. The comparison takes a few
 microseconds for each transaction.
@@ -6,7 +6,9 @@ microseconds for each transaction.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -55,9 +57,26 @@ def _changed(path: Path, what: str) -> StorageLost:
     )
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush the names in `folder` to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def write_private(path: Path, content: bytes, *, replace: bool) -> None:
+    """Write a file for its owner alone: it appears complete, flushed, or not at all.
+
+    Without `replace`, a file that another process made meanwhile stays.
+    """
+    draft = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        if replace:
+            draft.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft)
+    finally:
+        draft.unlink(missing_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -86,12 +86,14 @@ def _missing(
     if count != end.seq:
         gap = _first_gap(connection, table, tenant)
         return f"row {gap} of {name} is missing"
-    at_end = connection.scalar(
-        sa.select(table.c.hash).where(table.c.tenant == tenant, table.c.seq == end.seq)
-    )
-    if (at_end or GENESIS) != end.hash:
+    if (_hash(connection, table, tenant, end.seq) or GENESIS) != end.hash:
         return f"row {end.seq} of {name} differs from the one that was stored"
     return None
+
+
+def _hash(connection: Connection, table: sa.Table, tenant: str, seq: int) -> str | None:
+    of_row = (table.c.tenant == tenant, table.c.seq == seq)
+    return connection.scalar(sa.select(table.c.hash).where(*of_row))
 
 
 def _first_gap(connection: Connection, table: sa.Table, tenant: str) -> int:
@@ -110,9 +112,7 @@ def behind(connection: Connection, mark: AnchorMark) -> str | None:
         table = TABLES.get(log)
         if table is None or head.seq == 0:
             continue
-        found = connection.scalar(
-            sa.select(table.c.hash).where(table.c.tenant == tenant, table.c.seq == head.seq)
-        )
+        found = _hash(connection, table, tenant, head.seq)
         if found != head.hash:
             what = "is missing" if found is None else "differs from the one that was stored"
             return f"row {head.seq} of the {NAMES[log]} of tenant {tenant} {what} (nomos.anchor)"
@@ -124,10 +124,7 @@ def walk(
 ) -> IntegrityReport:
     """Check the rows after number `after`: each matches its hash and follows the row before."""
     table, found = TABLES[log], IntegrityReport()
-    before = connection.scalar(
-        sa.select(table.c.hash).where(table.c.tenant == tenant, table.c.seq == after)
-    )
-    previous = Head(after, before or GENESIS)
+    previous = Head(after, _hash(connection, table, tenant, after) or GENESIS)
     for row in _rows(connection, log, tenant, after, until):
         where = f"row {row['seq']} of the {NAMES[log]} of tenant {tenant}"
         content = _content(row)

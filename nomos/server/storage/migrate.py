@@ -14,7 +14,14 @@ from nomos.errors import ConfigurationError
 def upgrade(connection: Connection) -> None:
     """Apply all missing migrations or none, in the transaction of `connection`."""
     config = _config(connection)
-    _refuse_newer(connection, ScriptDirectory.from_config(config))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    for revision in MigrationContext.configure(connection).get_current_heads():
+        if revision not in known:
+            raise ConfigurationError(
+                f"the database has schema {revision}, which this version of Nomos does not "
+                "support. Use the version that wrote it, or a newer one",
+                setting="data",
+            )
     command.upgrade(config, "head")
 
 
@@ -33,14 +40,3 @@ def _config(connection: Connection) -> Config:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "nomos.server.storage:migrations")
     return config
-
-
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
-    known = {script.revision for script in scripts.walk_revisions()}
-    for revision in MigrationContext.configure(connection).get_current_heads():
-        if revision not in known:
-            raise ConfigurationError(
-                f"the database has schema {revision}, which this version of Nomos does not "
-                "support. Use the version that wrote it, or a newer one",
-                setting="data",
-            )

@@ -159,8 +159,8 @@ class Outbox:
     async def due(self, count: int, lease: int) -> tuple[Message, ...]:
         """Claim up to `count` messages that are due; an idle outbox costs one read."""
         now = int(self._clock())
-        look = sa.select(sa.literal(1)).select_from(outbox).where(_OPEN, _LATE).limit(1)
-        if await self._database.read(lambda each: each.scalar(look, {"now": now})) is None:
+        look = sa.select(sa.exists().where(_OPEN, _LATE))
+        if not await self._database.read(Connection.scalar, look, {"now": now}):
             return ()
         return await self._database.write(claim, now, lease, count)
 
