@@ -137,10 +137,10 @@ class Store:
         self, app: str, key: str | None, ids: Collection[str]
     ) -> tuple[StoredAnswer | None, frozenset[str]]:
         """Return the answer to this idempotency key, and those of these ids that are revoked."""
-        now = 0 if key is None else self._now()
+        now = self._now()
 
         def find(connection: Connection) -> tuple[StoredAnswer | None, frozenset[str]]:
-            stored = None if key is None else idempotency.find(connection, app, key, now)
+            stored = idempotency.find(connection, app, key or "", now)
             return stored, revocations.revoked_of(connection, ids)
 
         return await self.database.read(find)
