@@ -126,7 +126,7 @@ def authorize(call: AuthorizeCall) -> Send:
     claim = None
     if parent is not None:
         sender["delegatedChain"] = list(parent)
-        args = {**(question.args or {}), "resource": question.resource}
+        args = {**question.sent.get("args", {}), "resource": question.sent["resource"]}
         claim = ChildCredential(parent, question.command, args)
     body = b"%b,%b" % (question.encoded[:-1], encode(sender)[1:])
     headers = JSON_HEADERS | {"idempotency-key": call.idempotency_key}

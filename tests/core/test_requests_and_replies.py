@@ -64,7 +64,8 @@ def test_a_question_is_sent_as_it_was_when_it_was_checked() -> None:
     args: dict[str, Any] = {"labels": ["a"], "pair": (1, 2)}
     asked = requests.question(command="/github/issue/create", resource=RESOURCE, args=args)
     args["labels"].append(float("nan"))
-    sent = requests.authorize(requests.AuthorizeCall(asked, AGENT, "k", "n", (), 0.0))
+    parent = chain_of(["a.b.c"])
+    sent = requests.authorize(requests.AuthorizeCall(asked, AGENT, "k", "n", (), 0.0, parent))
     expected = {
         "command": "/github/issue/create",
         "resource": RESOURCE,
@@ -72,7 +73,9 @@ def test_a_question_is_sent_as_it_was_when_it_was_checked() -> None:
         "ttlSeconds": 300,
     }
     assert asked.sent == expected
-    assert json.loads(sent.body) == expected | {"agentDid": AGENT}
+    assert json.loads(sent.body) == expected | {"agentDid": AGENT, "delegatedChain": ["a.b.c"]}
+    assert sent.claim is not None
+    assert sent.claim.args == {"labels": ["a"], "pair": [1, 2], "resource": RESOURCE}
 
 
 def test_the_server_reads_every_member_of_a_question_by_its_name_on_the_wire() -> None:

@@ -233,6 +233,16 @@ async def test_revocations_are_permanent(store: Store, clock: Clock) -> None:
     assert await store.revoked(many) == set(many)
 
 
+async def test_an_earlier_answer_and_revocations_are_read_together(store: Store) -> None:
+    row = receipt()
+    stored = answer("k", row)
+    await store.record_answer(row, stored)
+    await store_access.revoke(store, "default", ["a"])
+    assert await store.prior("app_1", "k", ["a", "b"]) == (stored, {"a"})
+    assert await store.prior("app_1", None, ["a", "b"]) == (None, {"a"})
+    assert await store.prior("app_2", "k", []) == (None, frozenset())
+
+
 async def test_the_keys_of_an_app_show_whether_it_is_disabled(store: Store) -> None:
     assert await store.keys_of("app_1") == (ApiKey("app_1", "default", "agent", "0" * 64),)
     assert await store.keys_of("app_2") == ()
