@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from nomos._core.http_rules.errors import error_body
 from nomos.errors import InvalidRequest
 from nomos.server.control import messages
 from nomos.server.control.authorize import authorize
+from nomos.server.control.body import Still
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, invalid
 from nomos.server.control.messages import (
@@ -27,9 +28,6 @@ from nomos.server.domain.authorization import Reply
 MAX_QUESTIONS: Final = 100
 MAX_KEY: Final = 252
 """The maximum length of a batch's `Idempotency-Key`: each question appends its index."""
-
-MayAct = Callable[[], Awaitable[object]]
-"""Raises ControlError once the caller's API key is no longer valid."""
 
 
 class BatchRequest(MessageModel):
@@ -55,7 +53,7 @@ async def authorize_batch(
     *,
     key: str | None,
     request_id: str,
-    may_act: MayAct,
+    still: Still,
 ) -> Reply:
     """Answer each question of a batch, one after the other.
 
@@ -69,7 +67,7 @@ async def authorize_batch(
     for place, question in enumerate(messages.read(BatchRequest, body).requests):
         own = None if key is None else f"{key}#{place}"
         try:
-            await may_act()
+            await still()
             if not isinstance(question, dict):
                 raise InvalidRequest(f"requests.{place}: must be a JSON object")  # noqa: TRY301
             found = await authorize(context, caller, question, key=own, request_id=request_id)

@@ -96,7 +96,7 @@ async def post_batch(context: Context, request: Request, caller: ApiKey) -> dict
     content = await body.read(request, MAX_BODY_WITH_CHAIN)
     state = request.state
     return await authorize_batch(
-        context, caller, content, key=key, request_id=state.request_id, may_act=state.still
+        context, caller, content, key=key, request_id=state.request_id, still=state.still
     )
 
 
