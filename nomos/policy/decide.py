@@ -94,7 +94,8 @@ class CedarRequest:
     def __init__(self, bundle: Bundle, inquiry: PolicyQuestion, provider: Provider) -> None:
         self._bundle = bundle
         agent = {"type": "Agent", "id": inquiry.agent}
-        resource = {"type": provider.kind, "id": json.dumps(inquiry.resource, sort_keys=True)}
+        # A policy reads a resource's attributes and cannot name its id, so that may be constant.
+        resource = {"type": provider.kind, "id": ""}
         entities = [
             {
                 "uid": agent,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import re
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -114,6 +115,20 @@ def test_a_step_up_without_a_reason_names_its_role() -> None:
     assert answer(CREATE, ALL, ASK_TOO).message == "requires the approval of: security"
 
 
+def test_several_roles_and_several_reasons_are_all_in_the_message() -> None:
+    asks = (
+        f'@id("{role}") @step_up("{role}") forbid(principal, action in Action::"/github/pr", '
+        "resource) unless { context.cosigned };"
+        for role in ("security", "lead")
+    )
+    assert answer(CREATE, ALL, *asks).message == "requires the approval of: lead, security"
+    also = HARD.replace("hard", "also hard")
+    assert answer(CREATE, ALL, HARD, also).message == "forbidden by also hard, hard"
+    reasons = (HARD.replace("forbid(", f'@reason("{text}") forbid(') for text in ("No.", "Never."))
+    unique = (text.replace("hard", name) for text, name in zip(reasons, "ab", strict=True))
+    assert answer(CREATE, ALL, *unique).message == "Never.; No."
+
+
 def test_a_step_up_does_not_affect_other_commands() -> None:
     assert answer(LIST, ALL, ASK).decision == "allow"
 
@@ -152,7 +167,10 @@ def test_a_policy_that_fails_is_a_deny_even_beside_a_permit(effect: str) -> None
     decided = answer(LIST, ALL, failing)
     assert (decided.decision, decided.reason) == ("deny", "policy_error")
     assert decided.policies == ("fails",)
-    assert "fails" in str(decided.message)
+    assert decided.message == "evaluation failed, so the call is denied: fails"
+    decided = answer(LIST, ALL, failing, failing.replace('"fails"', '"too"'))
+    assert decided.policies == ("fails", "too")
+    assert decided.message == "evaluation failed, so the call is denied: fails and too"
 
 
 def test_a_policy_that_fails_in_the_second_pass_is_a_deny() -> None:
@@ -170,6 +188,7 @@ def test_a_command_that_is_not_registered_is_unknown() -> None:
     for command in ("/github/issue", "/github/nope", "/gitlab/issue/list", ""):
         decided = answer(dataclasses.replace(LIST, command=command), ALL)
         assert (decided.decision, decided.reason) == ("deny", "command_unknown")
+        assert decided.message == f"{command} is not a registered command of github"
 
 
 def test_a_command_belongs_to_its_provider() -> None:
@@ -226,7 +245,7 @@ def test_policy_sees_the_call() -> None:
     assert holds('context.argsBound && context.purpose like "*triage" && context.rate == 3', call)
 
 
-@pytest.mark.parametrize("now", [0, 86_399, 86_400, 1_790_000_000, 253_402_300_799])
+@pytest.mark.parametrize("now", [0, 82_799, 82_800, 86_399, 86_400, 1_790_000_000, 253_402_300_799])
 def test_policy_sees_the_time_in_utc(now: int) -> None:
     time = datetime.fromtimestamp(now, UTC)
     inquiry = dataclasses.replace(LIST, now=now)
@@ -239,6 +258,8 @@ def test_policy_sees_the_time_in_utc(now: int) -> None:
     [
         ({"ticket": "T-1"}, 'context.agent has ticket && context.agent.ticket == "T-1"'),
         ({"count": -3}, "context.agent has count && context.agent.count == -3"),
+        ({"count": MAX_LONG}, f"context.agent has count && context.agent.count == {MAX_LONG}"),
+        ({"count": -MAX_LONG - 1}, "context.agent has count && context.agent.count < 0"),
         ({"urgent": True}, "context.agent has urgent && context.agent.urgent"),
         ({"teams": ["a", "b"]}, 'context.agent has teams && context.agent.teams.contains("b")'),
         ({"teams": ()}, "context.agent has teams && context.agent.teams.isEmpty()"),
@@ -302,7 +323,10 @@ def test_a_fact_of_another_type_is_not_passed(name: str, value: object) -> None:
 def test_a_question_that_cedar_cannot_evaluate_is_a_deny(change: dict[str, Any]) -> None:
     decided = answer(dataclasses.replace(LIST, **change), ALL)
     assert (decided.decision, decided.reason) == ("deny", "policy_error")
-    assert decided.message
+    message = str(decided.message)
+    assert message == "the question does not match the policy schema" or re.fullmatch(
+        r"policy could not be evaluated \(\w*Error\)", message
+    )
 
 
 ANYTHING = st.recursive(
