@@ -238,8 +238,8 @@ async def test_an_earlier_answer_and_revocations_are_read_together(store: Store)
     stored = answer("k", row)
     await store.record_answer(row, stored)
     await store_access.revoke(store, "default", ["a"])
-    assert await store.prior("app_1", "k", ["a", "b"]) == (stored, {"a"})
-    assert await store.prior("app_1", None, ["a", "b"]) == (None, {"a"})
+    assert await store.prior("app_1", "k", ["a", "b"]) == (stored, frozenset("a"))
+    assert await store.prior("app_1", None, ["a", "b"]) == (None, frozenset("a"))
     assert await store.prior("app_2", "k", []) == (None, frozenset())
 
 
