@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nomos.cli.client import ControlUrl, KeyFile, Operator, with_operator
+from nomos.cli.client import Operator, with_operator
 from nomos.cli.errors import reports_errors
 from nomos.cli.options import AsJson, Policies, Providers
 from nomos.errors import ConfigurationError
@@ -139,14 +139,12 @@ def init(
 
 
 @group.command("versions")
-@reports_errors
-def versions(
-    *, control_url: ControlUrl = None, key_file: KeyFile = None, as_json: AsJson = False
-) -> None:
+@with_operator
+def versions(operator: Operator, *, as_json: AsJson = False) -> None:
     """List the versions on a server, newest first, and mark the active one."""
     from nomos.cli.policy import versions as command
 
-    command.versions(control_url, key_file, as_json=as_json)
+    command.versions(operator, as_json=as_json)
 
 
 @group.command("put")

@@ -18,10 +18,9 @@ with server_extra("policy"):
 PATH = "/v1/policies"
 
 
-def versions(control_url: str | None, key_file: Path | None, *, as_json: bool) -> None:
+def versions(operator: Operator, *, as_json: bool) -> None:
     """List the versions, and mark the active one."""
-    with Operator.find(control_url, key_file) as operator:
-        found = operator.get(PATH)
+    found = operator.get(PATH)
     if as_json:
         for each in found["policies"]:
             print_json(each)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from nomos._core.call import RequestedCall
+from nomos._core.token_verification import VerifierRules
 from nomos._identifiers import is_did
 from nomos._io.control_plane_sync import ControlPlaneSync
 from nomos._io.urls import checked_url, is_loopback
@@ -75,17 +76,16 @@ def _terms(options: Options, given: TokenInput) -> VerificationTerms:
         raise ConfigurationError(
             f"pass the DID of the {whose} that the token is verified for", setting="--audience"
         )
-    return VerificationTerms(
-        issuers=tuple(_did(each, "--issuer") for each in options.issuers),
-        audience=None if options.audience is None else _did(options.audience, "--audience"),
-        call=_call(options),
-        now=_moment(options.at),
-        view=GivenRevocations(frozenset(_revoked(each) for each in options.revoked)),
-        leeway=options.leeway,
+    rules = VerifierRules(
+        trusted_issuers=tuple(_did(each, "--issuer") for each in options.issuers),
+        audience="" if options.audience is None else _did(options.audience, "--audience"),
         max_depth=options.max_depth,
+        leeway=options.leeway,
         allow_missing_prf=options.allow_missing_prf,
         pdp=options.pdp,
     )
+    view = GivenRevocations(frozenset(_revoked(each) for each in options.revoked))
+    return VerificationTerms(rules, _call(options), _moment(options.at), view)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def _followed(
     options: Options, control_url: str, terms: VerificationTerms
 ) -> Iterator[GivenRevocations]:
     """Follow the feed of the one trusted issuer. A feed has no revocations of other issuers."""
-    issuer, *others = dict.fromkeys(terms.issuers)
+    issuer, *others = dict.fromkeys(terms.rules.trusted_issuers)
     if others:
         raise ConfigurationError(
             "--control-url needs exactly one --issuer: a feed has the revocations of one issuer. "

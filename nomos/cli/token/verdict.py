@@ -26,7 +26,6 @@ from nomos.cli.token.chain import proven
 from nomos.cli.token.input import TokenInput
 from nomos.cli.token.inspect import Ask, ask_binary
 from nomos.errors import Denied, SignerError
-from nomos.models import MAX_CHAIN_DEPTH
 
 REPLAY: Final = "whether it was used before: only the service knows"
 
@@ -60,28 +59,12 @@ class GivenRevocations:
 class VerificationTerms:
     """The service that a token is verified for, and the call that is requested."""
 
-    issuers: tuple[str, ...]
-    audience: str | None
+    rules: VerifierRules
     call: RequestedCall | None
     now: int
     view: GivenRevocations
-    leeway: int = 0
-    max_depth: int = MAX_CHAIN_DEPTH
-    allow_missing_prf: bool = False
-    pdp: bool = False
     unused: tuple[str, ...] = ()
     """Options that were given but do not apply to this kind of token."""
-
-    @property
-    def rules(self) -> VerifierRules:
-        return VerifierRules(
-            trusted_issuers=self.issuers,
-            audience=self.audience or "",
-            max_depth=self.max_depth,
-            leeway=self.leeway,
-            allow_missing_prf=self.allow_missing_prf,
-            pdp=self.pdp,
-        )
 
 
 @dataclass(frozen=True)
@@ -203,7 +186,7 @@ def _chain(given: TokenInput, terms: VerificationTerms, ask: Ask) -> dict[str, A
 def _receipt(given: TokenInput, terms: VerificationTerms, ask: Ask) -> TokenVerdict:
     (token,) = given.tokens
     unchecked = tuple(f"{_PAST_CALL}{name} was not used" for name in terms.unused)
-    answer = ask_binary(ask, VerifyReceipt, token=token, issuers=list(terms.issuers))
+    answer = ask_binary(ask, VerifyReceipt, token=token, issuers=list(terms.rules.trusted_issuers))
     if isinstance(answer, Refused):
         denied = Denied(answer.message, code=answer.code, field=answer.field, fix=FIX)
         return TokenVerdict("receipt", {"genuine": False, "allowed": False}, denied, unchecked)
@@ -235,7 +218,7 @@ _PAST_CALL: Final = "revocations: a receipt is about a past call, so "
 def _expected(terms: VerificationTerms) -> dict[str, tuple[str, str]]:
     """Return the values that a receipt about the given service and call has, by claim."""
     call = terms.call
-    wanted = {"service": ("another service", terms.audience)}
+    wanted = {"service": ("another service", terms.rules.audience or None)}
     if call is not None:
         resource, args = hashes(call)
         wanted["cmd"] = ("another command", call.command)

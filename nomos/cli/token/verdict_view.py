@@ -84,14 +84,14 @@ _STYLES: Final = {
 
 def text(found: TokenVerdict, given: TokenInput, terms: VerificationTerms) -> str | None:
     """Return the text of `Verifier.explain` for an invocation or a chain; None for a receipt."""
-    if given.kind == "receipt" or terms.audience is None:
+    if given.kind == "receipt" or not terms.rules.audience:
         return None
     call = terms.call
     return token_report.render_token(
         _claims(given),
         found.refusal,
-        audience=terms.audience,
-        trusted=terms.issuers,
+        audience=terms.rules.audience,
+        trusted=terms.rules.trusted_issuers,
         call=None if call is None else (call.command, call.resource, call.args),
         now=terms.now,
     )
@@ -135,7 +135,7 @@ def _proven(found: TokenVerdict, terms: VerificationTerms) -> object:
         yield from arguments(facts.get("args") or {})
         yield "agent", Text(facts["agent"])
         yield "root", Text(facts["root"])
-        yield "depth", Text(f"{facts['depth']} of at most {terms.max_depth}")
+        yield "depth", Text(f"{facts['depth']} of at most {terms.rules.max_depth}")
         yield "until", Text(moment_of(facts["expires_at"], terms.now))
         for name in ("receipt", "swarm"):
             if facts.get(name) is not None:
