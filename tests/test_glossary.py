@@ -100,6 +100,18 @@ def names_of_tests(tree: ast.Module) -> Iterator[str]:
                     yield name
 
 
+def bound_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of variables, parameters, functions and classes that a module binds."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name):
+                yield name
+
+
 def is_clear(name: str) -> bool:
     """Whether a test's name begins with its subject and has no word that is ruled out."""
     return RIDDLE.match(name) is None and not found_in(name.replace("_", " "))
@@ -192,6 +204,20 @@ def test_every_test_is_named_by_subject_and_behaviour() -> None:
 def test_no_docstring_of_a_test_has_an_excluded_word() -> None:
     texts = [(path.name, text) for path, tree in parsed_tests() for text in docstrings(tree)]
     assert [(file, text) for file, text in texts if found_in(text)] == []
+
+
+def test_no_name_in_a_test_is_an_excluded_word() -> None:
+    names = [(path.name, name) for path, tree in parsed_tests() for name in bound_names(tree)]
+    assert [(file, name) for file, name in names if words_of(name) & set(WORDS)] == []
+
+
+def test_names_of_every_kind_are_searched_in_tests() -> None:
+    tree = ast.parse(
+        "class Stranger:\n    def tells(self, giver, *told):\n        deed = giver.x\n"
+    )
+    assert {word for name in bound_names(tree) for word in words_of(name)} & set(WORDS) == {
+        *("stranger", "tells", "giver", "told", "deed"),
+    }
 
 
 def test_only_docstrings_are_searched_in_tests() -> None:

@@ -494,7 +494,7 @@ class TestForking:
 
 
 @each_guard_kind
-class TestTakingBack:
+class TestRevoking:
     def test_a_parent_revokes_a_child_without_affecting_its_sibling(
         self, family: Family, grant: Any, guard_kind: GuardKind
     ) -> None:

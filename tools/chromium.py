@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, told what to do over two pipes.
+"""Debian's Chromium without a window, controlled over two pipes.
 
 It takes orders in the messages of its own developer tools, so nothing needs to be installed
 beside it: not a driver, not a library.

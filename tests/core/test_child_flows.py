@@ -167,7 +167,7 @@ class TestChoosing:
         assert late.value.code == "expired"
 
 
-class TestBeingHeardWithoutAnApiKey:
+class TestInvocationInPlaceOfAnApiKey:
     def ask(self, send: Send, *chains: VerifiedParentChain, now: int = NOW) -> Flow[Send]:
         return parent_chain.signed(
             send, AgentIdentity(AGENT, chains or (held(),)), now=now, nonce="n1"
@@ -339,7 +339,7 @@ class TestActingOffline:
             next(self.act(question(), held(expires_at=NOW), held("/github/repo")))
 
 
-class TestWhenNobodyAnswers:
+class TestWithoutAnyReply:
     def call(
         self, one: VerifiedParentChain, command: str = LIST, **more: Any
     ) -> requests.AuthorizeCall:
