@@ -104,10 +104,10 @@ async def test_an_idempotency_key_answered_meanwhile_gets_that_answer(
     key = {"idempotency-key": "k"}
     first = (await plane.ask(key, **body)).json()
 
-    async def nothing(app: str, key: str) -> None:
-        return None
+    async def nothing(app: str, key: str, ids: object) -> tuple[None, frozenset[str]]:
+        return None, frozenset()
 
-    monkeypatch.setattr(plane.system.store, "answered", nothing)
+    monkeypatch.setattr(plane.system.store, "prior", nothing)
     if named:
         # As it was before the other process used it.
         found = await plane.system.store.envelopes.find(DEFAULT, envelope)
