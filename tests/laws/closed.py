@@ -30,7 +30,8 @@ from nomos.resources import (
     find_command,
 )
 from nomos.server.domain import closed_grants, decision, token_claims
-from nomos.server.domain.authorization import CanonicalRequest
+from nomos.server.domain.accounts import ApiKey
+from nomos.server.domain.authorization import CanonicalRequest, Evaluation
 from nomos.server.domain.delegation import DelegationContext
 
 READ: Final = "/desk/ticket/read"
@@ -428,9 +429,10 @@ def world(seed: int, tally: Tally) -> None:
         asked = question(dice)
         if asked is None:
             continue
-        ruling = decision.evaluate(
-            bundle, asked, DelegationContext(), app="app_1", agent=AGENT, now=1_800_000_000, rate=1
-        )
+        caller = ApiKey("app_1", "default", "agent", "")
+        who = (asked, caller, AGENT, DelegationContext())
+        case = Evaluation(*who, "req_1", None, "", 1_800_000_000_000, "evt_1", bundle)
+        ruling = decision.evaluate(case, rate=1)
         tally.seen[f"{ruling.decision}{' open' if ruling.open else ''}"] += 1
         if ruling.decision == "deny":
             _is_needed(bundle, asked, ruling, seed, tally)

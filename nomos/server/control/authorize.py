@@ -126,16 +126,14 @@ def _ids(case: Evaluation) -> dict[str, str]:
 
 
 def _decide(context: Context, case: Evaluation, revoked: Collection[str]) -> PolicyDecision:
-    app, question, fault = case.caller.app, case.question, case.origin.fault
+    fault = case.origin.fault
     if fault is not None:
         return PolicyDecision("deny", fault.reason, message=fault.message)
-    rate = context.rates.count(app, case.now)
+    rate = context.rates.count(case.caller.app, case.now)
     if revoked:
         what = " and ".join(name for ident, name in _ids(case).items() if ident in revoked)
         return PolicyDecision("deny", "revoked", message=f"{what} was revoked")
-    return decision.evaluate(
-        case.bundle, question, case.origin, app=app, agent=case.agent, now=case.now, rate=rate
-    )
+    return decision.evaluate(case, rate)
 
 
 async def _settle(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -46,36 +46,6 @@ class CanonicalRequest:
     commands: tuple[str, ...] = ()
     pol: tuple[Any, ...] = ()
     service: bool = False
-
-    def bound(
-        self,
-        tenant: str,
-        app: str,
-        agent: str,
-        root: str | None = None,
-        invoked_by: Collection[str] = (),
-    ) -> dict[str, Any]:
-        """Return the members that an approval is bound to. The purpose is not among them.
-
-        `root` is the agent on whose authority this one acts, if that is another.
-        """
-        bound: dict[str, Any] = {
-            "tenant": tenant,
-            "app": app,
-            "agentDid": agent,
-            "command": self.command,
-            "resource": dict(self.resource),
-            "args": None if self.args is None else dict(self.args),
-            "context": dict(self.context or {}),
-            "ttl": self.ttl,
-            "root": root,
-            "invokedBy": list(invoked_by),
-        }
-        if self.audience is not None:
-            bound["audience"] = self.audience
-        if self.pol:
-            bound["pol"] = list(self.pol)
-        return bound
 
     def facts(self, bundle: str) -> dict[str, Any]:
         """Return the facts about its origin that the delegation carries."""
@@ -135,13 +105,27 @@ class Evaluation:
 
     @property
     def bound(self) -> dict[str, Any]:
-        """The members of the question that an approval is bound to."""
-        origin = self.origin
-        # An agent that attenuates its own grant acts for no other agent.
-        through = origin.invoked_by if origin.on_behalf_of else ()
-        return self.question.bound(
-            self.caller.tenant, self.caller.app, self.agent, origin.on_behalf_of, through
-        )
+        """The members of the question that an approval is bound to; the purpose is not."""
+        question, origin = self.question, self.origin
+        root = origin.on_behalf_of
+        bound: dict[str, Any] = {
+            "tenant": self.caller.tenant,
+            "app": self.caller.app,
+            "agentDid": self.agent,
+            "command": question.command,
+            "resource": dict(question.resource),
+            "args": None if question.args is None else dict(question.args),
+            "context": dict(question.context or {}),
+            "ttl": question.ttl,
+            "root": root,
+            # An agent that attenuates its own grant acts for no other agent.
+            "invokedBy": list(origin.invoked_by) if root else [],
+        }
+        if question.audience is not None:
+            bound["audience"] = question.audience
+        if question.pol:
+            bound["pol"] = list(question.pol)
+        return bound
 
     def with_purpose(self, purpose: str | None) -> Evaluation:
         """Return the same question with another purpose."""

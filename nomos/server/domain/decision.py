@@ -5,84 +5,64 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nomos._times import iso
-from nomos.policy.bundle import Bundle
 from nomos.policy.decide import decide
 from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.resources import nearest_command
 from nomos.server.domain import closed_grants
-from nomos.server.domain.authorization import CanonicalRequest, Reply
-from nomos.server.domain.delegation import DelegationContext
+from nomos.server.domain.authorization import CanonicalRequest, Evaluation, Reply
 from nomos.server.domain.prefix import decide_all
 
 
-def evaluate(
-    bundle: Bundle,
-    question: CanonicalRequest,
-    origin: DelegationContext,
-    *,
-    app: str,
-    agent: str,
-    now: int,
-    rate: int,
-) -> PolicyDecision:
-    """Decide. Everything that is not clearly an allow is a deny."""
+def evaluate(case: Evaluation, rate: int) -> PolicyDecision:
+    """Decide. Everything that is not clearly an allow is a deny.
+
+    `rate` is the number of the app's questions in the last minute, for policies that limit it.
+    """
+    question, bundle = case.question, case.bundle
     if question.spec is None and not question.commands:
         nearest = nearest_command(bundle.catalog, question.command)
         hint = f"; the nearest is {nearest}" if nearest else ""
         message = f"{question.command} is not a registered command{hint}"
         return PolicyDecision("deny", "command_unknown", message=message)
-    put = inquiry(question, origin, app=app, agent=agent, now=now, rate=rate)
+    put = inquiry(case, rate)
     if question.commands:
         found = unambiguous(decide_all(bundle, put, question.commands))
     else:
         found = unambiguous(decide(bundle, put))
-    return _closed(found, bundle, put, question, origin) if question.service else found
+    return _closed(found, case, put) if question.service else found
 
 
-def inquiry(
-    question: CanonicalRequest,
-    origin: DelegationContext,
-    *,
-    app: str,
-    agent: str,
-    now: int,
-    rate: int = 0,
-) -> PolicyQuestion:
+def inquiry(case: Evaluation, rate: int = 0) -> PolicyQuestion:
     """Return the question in the form that policy evaluates."""
+    question, origin = case.question, case.origin
     return PolicyQuestion(
-        agent=agent,
-        app=app,
+        agent=case.agent,
+        app=case.caller.app,
         command=question.command,
         provider=question.provider.name,
         resource=question.resource,
         args_bound=question.args is not None,
         purpose=question.purpose,
         facts=question.context or {},
-        now=now,
+        now=case.now,
         rate=rate,
         delegation_depth=origin.depth,
-        root_agent=origin.root(agent),
+        root_agent=origin.root(case.agent),
         invoked_by=origin.invoked_by,
         swarm_id=origin.swarm,
     )
 
 
-def _closed(
-    found: PolicyDecision,
-    bundle: Bundle,
-    put: PolicyQuestion,
-    question: CanonicalRequest,
-    origin: DelegationContext,
-) -> PolicyDecision:
+def _closed(found: PolicyDecision, case: Evaluation, put: PolicyQuestion) -> PolicyDecision:
     """Return a decision for a service: a deny if policy reads what the grant leaves open."""
     if found.decision == "deny":
         return found
-    held = origin.held.pol if origin.held else []
+    held = case.origin.held.pol if case.origin.held else []
     exact = found.decision == "requires_step_up"
-    closure = closed_grants.closure_of(bundle, put, question, held, exact=exact)
+    closure = closed_grants.closure_of(case.bundle, put, case.question, held, exact=exact)
     if closure.closed:
         return replace(found, closure=closure)
-    message = closed_grants.sentence(question, closure)
+    message = closed_grants.sentence(case.question, closure)
     return PolicyDecision("deny", "policy_denied", closure.policies, message, closure=closure)
 
 

@@ -55,10 +55,9 @@ def stored_grant(
     question = case.question
     held = case.origin.held.pol if case.origin.held else []
     covered = closed_grants.covered(case.bundle, question, [*held, *question.pol], exact=exact)
-    inquiry = decision.inquiry(question, case.origin, app=case.caller.app, agent=case.agent, now=0)
     bound = closed_grants.args_bound(question, exact=exact, whole_args=policy_decision.whole_args)
     content = {
-        "inquiry": asdict(replace(inquiry, args_bound=bound)),
+        "inquiry": asdict(replace(decision.inquiry(case), args_bound=bound, now=0)),
         "grant": {**asdict(covered), "open": sorted(covered.open)},
         "cosigned": exact,
         "forkable": policy_decision.forkable,
