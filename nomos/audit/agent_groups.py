@@ -1,8 +1,7 @@
 """Groups of similar agents of a swarm, so that a person can review hundreds of them.
 
 Siblings are similar if they have the same delegations and refusals, are both revoked or not, and
-the agents under them are similar as well. How often they acted, on which resources, and their
-lifetimes are not compared. Agents are grouped together with all agents under them.
+the agents under them are similar as well. Numbers, resources and lifetimes are not compared.
 """
 
 from __future__ import annotations

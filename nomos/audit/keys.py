@@ -4,8 +4,7 @@ Row n names the n-th key, and its checkpoint is signed by the key of row n - 1; 
 its own row. So a reader that trusts one key of the log can trust the keys after it. Keys before it
 prove nothing: anyone can make a key and let it name a known key as its successor.
 
-The walk through the log is a generator that yields what to check, so that it serves programs that
-wait for the signing binary and servers that must not.
+The walk is a generator that yields what to check, for callers that wait and for event loops.
 """
 
 from __future__ import annotations

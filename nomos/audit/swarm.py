@@ -1,8 +1,7 @@
 """Swarms as the audit log shows them: which agent delegated to which, and what each one did.
 
-A swarm is named by its root agent, to which the issuer delegated; the other agents received their
-authority from it, directly or not. These values are what the API returns, what `nomos swarm --json`
-prints, and what its trees are drawn from.
+A swarm is named by its root agent, from which all others received their authority, directly or
+not. The API returns these values, and `nomos swarm` prints them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Swarms built from the records of an audit log, one record after the other.
 
-Every record of a swarm names its root agent as `root`. A link (kind `delegation`) places an agent
-under the agent that delegated to it; decisions and calls are counted for the agent that made them.
-Exported rows are not trusted: a member of the wrong type counts as absent. There are no cycles,
-because an agent is placed once, under one that was placed before.
+A link (kind `delegation`) places an agent once, under the agent that delegated to it; decisions and
+calls are counted for the agent that made them. Exported rows are not trusted: a member of the
+wrong type counts as absent.
 """
 
 from __future__ import annotations

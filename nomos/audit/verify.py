@@ -5,12 +5,9 @@ checkpoint from an earlier day, verification also detects that the end was cut o
 everything was rewritten with the issuer's key.
 
 The rows are read once, in order, in constant memory. The first problem ends the verification, and
-its row is named if the evidence permits. If someone changed a row and recomputed every later hash,
-no single row shows it; the next checkpoint contradicts them, so all rows since the last checkpoint
-that agreed are named.
-
-Rows may have members that this version does not know, from a newer server; their hash covers them
-as well. Rows of another version are not verified.
+its row is named if the evidence permits. If every later hash was recomputed, the next checkpoint
+contradicts them, and all rows since the last one that agreed are named. Rows may have members of
+a newer server, which their hash covers as well; rows of another version are not verified.
 """
 
 from __future__ import annotations

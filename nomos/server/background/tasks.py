@@ -1,8 +1,7 @@
 """Background tasks of a server: starting, restarting after a failure, cancelling.
 
-A task is a coroutine function that runs until it is cancelled. A failure is logged, and the task is
-started again after a pause: it must not stop the other tasks or the server. A task also ends when
-the database is closed.
+A task runs until it is cancelled, or the database is closed. A failure is logged, and the task is
+started again after a pause: it must not stop the other tasks or the server.
 """
 
 from __future__ import annotations

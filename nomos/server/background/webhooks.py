@@ -1,12 +1,9 @@
 """Delivery of the outbox's messages, at least once, to the configured webhook.
 
 A message is due as soon as it is written. After each failure the wait doubles, from one second
-to five minutes; after a day the message is given up. A claimed message is leased: if the process
-that claimed it dies, any process can claim it again when the lease ends.
-
-The receiver gets the stored bytes, signed anew for each try (`nomos.webhooks`). It answers with
-a status from 200 to 299. Its body is not read and no redirect is followed, so that it cannot
-make the server send requests elsewhere.
+to five minutes; after a day the message is given up. The receiver gets the stored bytes, signed
+anew for each try (`nomos.webhooks`), and answers with a status from 200 to 299. Its body is not
+read and no redirect is followed, so that it cannot make the server send requests elsewhere.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Consistency checks of the data folder, before the server answers and while it runs.
 
-Three things must agree: the database, the anchor beside it (`storage/anchor.py`), and the
-issuer's signatures. Otherwise the folder is rejected, with the row that shows the problem and the
-remedy: no token may become valid again because rows are missing. `docs/audit.md` says what can
-be detected and what cannot.
+The database, the anchor beside it (`storage/anchor.py`), and the issuer's signatures must agree.
+Otherwise the folder is rejected, with the row that shows the problem and the remedy: no token may
+become valid again because rows are missing. `docs/audit.md` says what can be detected.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The lock of a data folder: one system at a time, released when its process ends.
 
-`flock` belongs to the open file, so it also stops a second system in the same process, and the
-kernel releases it when the process ends for any reason. A forked child inherits the open file and
-would keep the lock after its parent has ended, so children close it first.
+`flock` belongs to the open file, so it also stops a second system in the same process. A forked
+child would keep the lock after its parent has ended, so children close the file first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The authority of a question: the app alone, or a chain that its agent holds. Pure.
 
-A grant on a chain is signed again by the issuer, as one delegation to the agent. It loses nothing:
-it names every delegation that it replaces, has all of their policies, and ends no later than they
-do.
+A grant on a chain is signed again by the issuer, as one delegation to the agent. It names every
+delegation that it replaces, has all of their policies, and ends no later than they do.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Grants for services that are still valid, compared with other policies. Pure.
 
-A service evaluates no policy, so a grant that it accepts stays valid when the policies change. The
-operator who activates policies receives the grants that the new ones would not give, and can revoke
-them.
+A service evaluates no policy, so its grants stay valid when the policies change. The operator who
+activates policies receives the grants that the new ones would not give, and can revoke them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Whether a chain's policies exclude every call of a question, evaluated early. Pure.
 
-The statements of a chain are signed again into every grant on it, so an error here widens nothing.
 It serves to deny at once, and on record, what no call could ever satisfy: a command that a
-statement excludes, or an argument that it requires to have another value. A statement about
-something unknown, such as an argument that is not bound, is left to the verifier of the call.
+statement excludes, or an argument that must have another value. What is unknown, such as an
+argument that is not bound, is left to the verifier: grants have all statements of their chain.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Decisions about a command prefix: it is allowed if each of its commands is. Pure.
 
 A grant of `/github/issue` is one of every registered command under it. It is given only if policy
-allows each of them without a step-up, since no decision follows: the holder signs each call itself.
-The resource may leave fields out; policy evaluates it as it was sent.
+allows each of them without a step-up: the holder signs each call itself, and no decision follows.
 """
 
 from __future__ import annotations

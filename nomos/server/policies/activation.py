@@ -1,8 +1,7 @@
 """Activation of policy versions: at the start, and when another process activates one.
 
-At a start, files that changed since the last start become a new version, which is activated.
-Otherwise the version that was activated last stays active. While the server runs, an activation by
-another process on the same database is noticed within a second.
+At a start, files that changed since the last start become a new version, which is activated;
+otherwise the last activation counts. One by another process is noticed within a second.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reading of Cedar policies, facts and policy tests from files and folders.
 
-Besides its `*.cedar` files, a folder may contain `facts.yaml`: the facts that agents assert and
-policies may read as `context.agent.<name>`, each with its Cedar type. It may contain `tests.yaml`,
-which only `nomos policy test` reads. The starters are such folders.
+Besides `*.cedar` files, a folder may contain `facts.yaml`: the facts that agents assert and
+policies may read as `context.agent.<name>`, each with its Cedar type; and `tests.yaml`, for
+`nomos policy test`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """`load_catalog`: providers and their commands, from the built-in YAML files and a folder.
 
-`github.yaml` explains the format. A file is read strictly, because it decides what can be asked
-for, signed and called: unknown and repeated keys, anchors, and fields and arguments that do not fit
-together are all errors that name the file and the key.
+`github.yaml` explains the format. A file is read strictly: unknown and repeated keys, anchors, and
+fields and arguments that do not fit together are errors that name the file and the key.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ A tenant's keys are a log (`nomos.audit.keys`). The first key signs its own row;
 signed by the key that it replaces. Rows from the database are verified by those checkpoints before
 they are used, at the start and whenever they change.
 
-`active` and `trusted` are live views of what was read last, so signers and verifiers must look keys
-up each time. `follow` reads the changes of other processes on this database.
+`active` and `trusted` are live views, so keys must be looked up each time.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 In `data/keys/`, `issuer-<tenant>.key` signs delegations until `issuer-<tenant>-2.key` replaces it,
 and so on. `pdp.key` is the PDP's identity. `app-<app id>.key` signs for agents that have no key of
 their own. Each file has one Ed25519 seed in hex, encrypted if `NOMOS_KEY_ENCRYPTION_KEY_FILE` names
-a key for that. A file appears complete or not at all, and is flushed to the disk before it is used:
-a grant whose key was lost in a power cut could never be verified again.
+a key for that. It is flushed to the disk before it is used: a grant whose key was lost in a power
+cut could never be verified again.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@ anchor, also after a crash. A database that is older was rolled back, or has los
 that has another identity was put in its place.
 
 There are two slots, written in turn, each with the sha256 of its content: a write that a power
-cut tears leaves the other slot. Writes are not flushed: an anchor that is older than it could be
-only detects less, but with one that is ahead a sound database would be rejected. The file does not
-protect against a user who can write to the data folder: the keys are there, too.
+cut tears leaves the other slot. Writes are not flushed: an anchor that is behind only detects less.
+The file does not protect against a user who can write to the data folder: the keys are there, too.
 """
 
 from __future__ import annotations

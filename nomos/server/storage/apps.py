@@ -102,10 +102,8 @@ class Apps:
     ) -> bool:
         """Replace all keys of the app by a new one; False if it is disabled, or `by` may not.
 
-        A confirmed account belongs to another person than its maker: only it can rotate its key.
-
-        All sessions and links of the app end. An app that has no owner and is not an operator's
-        is owned by `by` from now on, who sees the key. `held` is as for `create`.
+        Only a confirmed account itself can rotate its key. Sessions and links of the app end. An
+        app without an owner, not an operator's, belongs to `by` now. `held` is as for `create`.
         """
         now = int(self._clock())
 

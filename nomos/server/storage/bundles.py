@@ -1,8 +1,7 @@
 """Storage of policy versions and of their activations.
 
-A version is what was uploaded: the sources and facts, numbered from 1, never changed. An activation
-makes a version the active one; the last activation counts. Both are stored permanently, so that the
-version that was active at any time can be read later.
+A version has the sources and facts that were uploaded; the last activation says which one is
+active. Both are numbered from 1 and stay, so that the active version of any time can be read.
 """
 
 from __future__ import annotations

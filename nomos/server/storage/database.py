@@ -2,11 +2,8 @@
 
 Work is a synchronous function of a SQLAlchemy connection. It runs in a thread of the database, so
 a transaction of five statements needs one change of threads, where an asynchronous SQLite driver
-needs twenty. With a driver that is truly asynchronous the same functions run under
-`AsyncConnection.run_sync`.
-
-Writes are committed in groups: while one transaction is flushed to the disk, the next requests
-queue up, and then share the next flush. Each receives its result after its commit, never before.
+needs twenty. Writes are committed in groups: those that queue up while one group is flushed to the
+disk share the next flush. Each receives its result after its commit, never before.
 """
 
 from __future__ import annotations

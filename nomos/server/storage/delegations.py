@@ -38,9 +38,8 @@ class DelegationTable:
     async def note(self, links: Sequence[Record]) -> str | None:
         """Record those links of one chain that are new; return the id of the last link's record.
 
-        `links` are in the order of the chain, without its root, as `delegation_records` of
-        `nomos.server.domain.lineage` makes them; None when there are none. The first
-        names its parent; the parent of each other one is the record of the link before it.
+        `links` are those of `nomos.server.domain.lineage.delegation_records`; None if there are
+        none. The first names its parent; that of each other one is the record before it.
         """
         if not links:
             return None

@@ -1,8 +1,7 @@
 """SQLAlchemy engines for SQLite in WAL mode, and its error codes.
 
 Readers never wait for the writer, and with `synchronous=FULL` a commit that returned survives a
-power cut. There is one writer connection. Its transactions take the write lock at their start, so
-none fails half way because of another writer.
+power cut. The writer takes the lock at the start of a transaction, so none fails half way.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Transactions on approval envelopes: ask, vote, use.
 
 Each change of an envelope is one transaction with its audit record, the answer for a repeated
-question, and the message to the webhook. The database's write lock is taken at the transaction's
-start, so what is read here stays true until the commit, also while other processes use the same
-file. An approval is used by one conditional update, which succeeds once.
+question, and the message to the webhook. The write lock is taken at its start, so what is read
+here stays true until the commit, also while other processes use the file.
 
-`nomos.server.domain.envelope` decides what happens. Records and messages come from the caller, as
-functions of the result. They may be called twice, and are pure.
+`nomos.server.domain.envelope` decides what happens. Records and messages are made by pure
+functions of the caller, which may be called twice.
 """
 
 from __future__ import annotations

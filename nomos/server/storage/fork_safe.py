@@ -1,9 +1,8 @@
 """A SQLAlchemy engine that can be used on both sides of a `fork()`.
 
-SQLite keeps in memory which locks its process holds on a file. A forked child inherits that memory
-but not the locks, so it would write without a lock. So a file is closed before each `fork()`, once
-no thread uses it, and opened again on both sides. Connections to a database server belong to the
-parent, and the child does not touch them.
+A forked child inherits SQLite's memory of the locks on a file, but not the locks, and would write
+without one. So a file is closed before each `fork()`, once no thread uses it, and opened again on
+both sides. Connections to a database server belong to the parent; the child does not touch them.
 """
 
 from __future__ import annotations

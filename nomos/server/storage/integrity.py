@@ -1,9 +1,8 @@
 """Integrity checks of the database's rows: missing ones, and contradictions between them.
 
 Three logs of each tenant are hash-chained (`nomos.audit.chain`), and their ends are rows of their
-own, so a missing row is detected. The columns by which rows are found must match the hashed text.
-Audit records of revocations, keys and approvals are compared with the tables that decide. This
-module only reads, and returns problems as text; it does not check signatures.
+own, so a missing row is detected. Columns must match the hashed text, and audit records the tables
+that decide. Problems are returned as text. Signatures are not checked here.
 """
 
 from __future__ import annotations

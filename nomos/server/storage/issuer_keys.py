@@ -1,8 +1,7 @@
 """Rows of the issuer keys: each tenant's log `keys`, oldest first.
 
-The newest row's key is active: it signs. Earlier keys are retiring: their tokens are accepted until
-the longest-lived one has expired. A retiring key can be revoked, also at the time when it is
-replaced. The active key cannot, because nothing would be left to sign with.
+The newest row's key is active: it signs, and cannot be revoked. Earlier keys are retiring: their
+tokens are accepted until the longest-lived one has expired, unless the key is revoked.
 """
 
 from __future__ import annotations

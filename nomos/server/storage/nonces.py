@@ -1,9 +1,8 @@
 """Used nonces, each of which works once, and the spans of those that were deleted.
 
-A row is stored until its token has expired, leeway included. After that the token is rejected for
-its age, and the row is not needed. That is true only while the clock does not go back. So the
-expiry times of deleted nonces are stored as spans, and a nonce that expires within a span is
-refused.
+A row is stored until its token has expired, leeway included; after that the token is rejected for
+its age. In case the clock goes back, the expiry times of deleted nonces are stored as spans, and a
+nonce that expires within a span is refused.
 """
 
 from __future__ import annotations
@@ -98,9 +97,8 @@ def forgotten_until(connection: Connection, expires_at: int) -> int | None:
 def remember_span(connection: Connection, first: int, last: int) -> None:
     """Add a span, joined with those nearby; if there are too many, the two oldest are joined.
 
-    There are several spans, and not one time, for the case of a clock that was years ahead: nonces
-    that expired then must not block those that expire soon. The time between later spans may
-    include now, or lie in the future.
+    There are several spans, and not one time: after a clock that was years ahead, the nonces that
+    expired then must not block those that expire soon.
     """
     found = connection.execute(sa.select(_span.first, _span.last).order_by(_span.first)).all()
     spans = _joined([*((row.first, row.last) for row in found), (first, last)])

@@ -1,8 +1,7 @@
 """The outbox: webhook messages, written in the transaction of the change that they report.
 
-A row is delivered at least once, by the process that claims it first. A claim is a lease: it moves
-`next_at` ahead, so that no other process tries meanwhile. If the process dies, the row is due again
-when the lease ends. Settled rows are stored for a week, for inspection.
+A row is delivered at least once, by the process that claims it first. A claim moves `next_at`
+ahead: if the process dies, the row is due again then. Settled rows are stored for a week.
 """
 
 from __future__ import annotations

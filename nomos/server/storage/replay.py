@@ -2,15 +2,9 @@
 
     verifier = Verifier(…, replay=SqlReplayStore("/var/lib/notes/used.db"))
 
-A verifier that follows a control plane also stores there how far it has read the control plane's
-logs.
-
-A claim is one transaction, which succeeds for one caller only, and is on the disk when it returns.
-It waits for the disk, so an `AsyncVerifier` makes it in a thread.
-
-Expired nonces are deleted, and their expiry times are stored as spans. While a clock was ahead,
-nonces may have been deleted whose tokens are valid by the right time. So a token that expires
-within a span is refused; one that expires later works.
+A claim is one transaction, which is on the disk when it returns; an `AsyncVerifier` makes it in a
+thread. Deleted nonces are remembered as spans (`nonces`). A verifier that follows a control plane
+also stores there how far it has read the control plane's logs.
 """
 
 from __future__ import annotations

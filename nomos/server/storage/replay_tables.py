@@ -1,9 +1,8 @@
 """The tables of `SqlReplayStore`, made or migrated when the database is opened.
 
-An older version stored one time before which nonces may have been deleted. That is a span like any
-other now. The time is replaced by one with which an older version that shares the database refuses
-everything. Otherwise it would delete nonces without adding spans, and accept those that were
-deleted here.
+An older version stored one time before which nonces may have been deleted. It becomes a span, and
+is replaced by a time with which an older version that shares the database refuses everything:
+otherwise that would delete nonces without adding spans, and accept those that were deleted here.
 """
 
 from __future__ import annotations

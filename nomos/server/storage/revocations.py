@@ -155,8 +155,7 @@ class RevocationLog:
         """Revoke, and store the `receipt` of it in the same transaction.
 
         An app is disabled as well. If `wanted` is revoked already, no other receipt is stored.
-        Raises ActiveKeyError for the issuer key that signs now, ServiceInUse for a service that is
-        registered, LastOperator for the last operator who covers every role.
+        Raises ActiveKeyError, ServiceInUse, LastOperator.
         """
 
         def work(connection: Connection) -> RevocationRow:

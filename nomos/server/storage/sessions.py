@@ -1,8 +1,8 @@
 """Sessions of operators in the approval pages, and the one-time links that begin them.
 
 Of a link and of a session only the sha256 of its secret is stored. A session acts for an operator's
-app, and the rights of that app are read for each use: if it is disabled, or has no operator's key
-any more, its sessions are invalid from that moment on.
+app, whose rights are read for each use: if it is disabled, or has no operator's key, the session is
+invalid.
 """
 
 from __future__ import annotations

@@ -34,9 +34,8 @@ class ShareExceeded(StorageUnavailable):
 class NonceShares:
     """Limits the nonces of each agent and each app in the table; used by one thread at a time.
 
-    The nonces of a holder are counted if it is not cached, and again when it has used half of what
-    was left, or a 32nd of its share. Each process counts for itself: of several that use one
-    database, each but one may exceed a share by a 32nd of it.
+    The nonces of a holder are counted again when it has used half of what was left, or a 32nd of
+    its share. Of several processes on one database, each but one may exceed a share by a 32nd.
     """
 
     def __init__(self, limit: int = MAX_USED) -> None:

@@ -1,8 +1,7 @@
 """A check of the wall clock before rows are deleted for their age.
 
-When a clock jumps ahead, all rows look old. A refusal for that reason ends once the clock is
-set right; a deletion is final. So nothing is deleted until the wall clock has advanced as fast as
-the monotonic clock for an hour of this process.
+When a clock jumps ahead, all rows look old, and a deletion is final. So nothing is deleted until
+the wall clock has advanced as fast as the monotonic clock for an hour of this process.
 """
 
 from __future__ import annotations
