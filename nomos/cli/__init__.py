@@ -7,7 +7,7 @@ import sys
 
 COLLECT_AFTER = 50_000
 """New objects after which the garbage collector runs. By default it runs after 700, and then spends
-a fifth of the start of `nomos dev` on looking through imported modules, which are no garbage."""
+a tenth of the start of `nomos dev` on looking through imported modules, which are no garbage."""
 
 
 def main() -> None:
