@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain as joined
-from typing import Any
+from typing import Any, Final
 
 from vectors.cases import CONSTRAINT, RESOURCE, Case, Row, case, refused, signed
 from vectors.forge import (
@@ -64,6 +64,7 @@ def forking() -> list[Case]:
     return [
         *_right(),
         *(case(name, request, refused=refused(code, hop)) for name, request, code, hop in wrong),
+        *_final(),
     ]
 
 
@@ -219,6 +220,27 @@ def _wrong() -> Iterator[Row]:
         "chain_too_deep",
         None,
     )
+
+
+FINAL: Final = (
+    "children[0].links[0]: the chain has meta.forkable: false, because policy distinguishes "
+    "agents: it cannot be delegated, and each agent has to ask the control plane for a grant of "
+    "its own"
+)
+
+
+def _final() -> Iterator[Case]:
+    """A chain whose last link is not forkable, whatever the links before it are."""
+    fixed = {"forkable": False}
+    first = root()
+    last = child(first, aud=PLANNER.did, meta=fixed)
+    for name, chain in (("a root", [root(meta=fixed)]), ("a link below a root", [first, last])):
+        yield case(
+            f"not forkable: {name}",
+            fork([chain], link()),
+            refused=refused("chain_invalid"),
+            says={"message": FINAL, "field": "meta.forkable"},
+        )
 
 
 def _chains() -> Iterator[Row]:

@@ -130,7 +130,7 @@ def _differs(field: str, wanted: Party, found: Party) -> Payload:
 def _links() -> Iterator[Case]:
     """What is wrong between two links."""
     other, no = "sub is not the issuer of the root", ["0" * 64]
-    by_another = root(prf=[cid(ROOT)])
+    by_another, two = root(prf=[cid(ROOT)]), [cid(ROOT), "0" * 64]
     unlinked = sign(DELEGATION, delegation(PLANNER, RESEARCHER), PLANNER)
     proof = {"field": "prf", "wanted": text([cid(ROOT)])}
     approved, fixed = root(meta={"approval": {}}), root(meta={"forkable": False})
@@ -145,6 +145,7 @@ def _links() -> Iterator[Case]:
         ("a link by another", [ROOT, by_another], before, _differs("iss", PLANNER, ISSUER)),
         ("another parent", [ROOT, child(ROOT, prf=no)], unlike, {**proof, "found": text(no)}),
         ("no parent", [ROOT, unlinked], unlike, proof),
+        ("two parents", [ROOT, child(ROOT, prf=two)], unlike, {**proof, "found": text(two)}),
         ("below an approval", [approved, child(approved)], alone, {"field": "meta.approval"}),
         ("below a last one", [fixed, child(fixed)], final, {"field": "meta.forkable"}),
     ):

@@ -27,7 +27,11 @@ export interface FailedStatement {
  *
  * @throws BudgetExceeded beyond the budget.
  */
-export function failedStatement(policy: Policy, subject: Json, budget: EvaluationBudget): FailedStatement | undefined {
+export function failedStatement(
+  policy: Policy,
+  subject: Json,
+  budget: EvaluationBudget,
+): FailedStatement | undefined {
   const index = policy.findIndex((statement) => !holds(statement, subject, budget));
   const statement = policy[index];
   return statement && { index, ...failingPart(statement, `pol[${index}]`, subject, budget) };

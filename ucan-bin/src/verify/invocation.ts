@@ -134,7 +134,11 @@ function checkPolicies(
 
 const COSTLY = `the policies of the chain take more than ${MAX_STEPS} steps for this call`;
 
-function failedWithin(policy: Policy, subject: Json, budget: EvaluationBudget): FailedStatement | "costly" | undefined {
+function failedWithin(
+  policy: Policy,
+  subject: Json,
+  budget: EvaluationBudget,
+): FailedStatement | "costly" | undefined {
   try {
     return failedStatement(policy, subject, budget);
   } catch (error) {
