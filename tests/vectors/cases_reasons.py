@@ -20,8 +20,10 @@ from vectors.forge import (
     cid,
     delegation,
     did,
+    flip,
     root,
     sign,
+    with_signature,
 )
 from vectors.points import IDENTITY
 
@@ -113,6 +115,21 @@ def _chains() -> Iterator[Case]:
         "chain_too_deep",
         1,
         "the chain with its lineage has more than 1 delegations",
+    )
+    yield reason(
+        "a lineage deeper than allowed",
+        verify(chain=[root(meta={"lineage": {"depth": 8}})]),
+        "chain_too_deep",
+        0,
+        "the chain with its lineage has more than 8 delegations",
+    )
+    formless = with_signature(NEXT, lambda signature: signature[:32] + b"\xff" * 32)
+    yield reason(
+        "the form of a later signature before an earlier signature",
+        verify(chain=[with_signature(ROOT, flip), formless]),
+        "bad_signature",
+        1,
+        "the signature is not the issuer's",
     )
     yield reason(
         "a lineage longer than any",
