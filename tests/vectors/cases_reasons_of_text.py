@@ -140,6 +140,7 @@ def _statements() -> Iterator[Case]:
     for kind, honest, ask in asking:
         issuer, forged = honest.party.did, _by_another(honest)
         for name, token, issuers, code, message in (
+            ("no token", "x", [issuer], MALFORMED, NOT_THREE),
             ("no key", saying(iss=SMALL)(honest), [SMALL], MALFORMED, KEYLESS),
             ("another's", forged, [issuer], "bad_signature", NOT_SIGNED),
             (
