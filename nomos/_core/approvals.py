@@ -31,9 +31,7 @@ from nomos.models import ResponseModel
 
 ENVELOPE: Final = re.compile(r"env_[0-9A-Za-z_-]{1,64}")
 
-HOLD: Final = 25
-"""Seconds for which the server is asked to hold a request open."""
-
+HOLD: Final = 25  # seconds for which the server is asked to hold a request open
 LOOK_SECONDS: Final = 1.0
 """The least time between the beginnings of two requests, for servers that hold nothing open."""
 
@@ -200,10 +198,7 @@ def _pause(call: Waiting, found: Approval | _PollFailure, failures: int, *, took
 def _wait_timeout(
     call: Waiting, pending: Approval | None, trouble: _PollFailure | None
 ) -> Exception:
-    """Return the error for a wait that has timed out.
-
-    It is a `TimeoutError` only if a request has shown the approval to be pending.
-    """
+    """Return a timed-out wait's error: a `TimeoutError` if the approval was seen as pending."""
     if pending is None:
         assert trouble is not None, "every request returns an approval or a failure"
         return trouble.error

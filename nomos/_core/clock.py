@@ -14,12 +14,10 @@ from nomos._times import iso_seconds
 from nomos.errors import ControlPlaneError
 from nomos.models import Moment, ResponseModel
 
-NOTICEABLE: Final = 2.0
-"""Differences below this many seconds are not reported."""
+NOTICEABLE: Final = 2.0  # differences below this many seconds are not reported
 
 
-DIGITS: Final = 11
-"""The most digits of a Unix time that is formatted as a date."""
+DIGITS: Final = 11  # the most digits of a Unix time that is formatted as a date
 
 
 _OUT: Final = {

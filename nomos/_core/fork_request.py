@@ -30,9 +30,7 @@ from nomos.models import Capability, Chain, ParentChain, Secret, chain_of
 MAX_REQUEST: Final = 900 * 1024
 """Bytes of chains and links in one request; the binary accepts a line of 1 MiB."""
 
-MAX_TTL: Final = 366 * 24 * 3600
-"""Seconds; every chain ends long before."""
-
+MAX_TTL: Final = 366 * 24 * 3600  # seconds; every chain ends long before
 _AT: Final = re.compile(r"(?:children\[(\d+)\](?:\.links\[(\d+)\])?|chains\[(\d+)\])(?:: )?")
 
 
@@ -67,10 +65,7 @@ class ForkRequest:
 
 @dataclass(frozen=True)
 class ForkedChild:
-    """One child's chains, and its key if that was made for it.
-
-    `parent` is what the child will inherit: its chains, one for each capability, in their order.
-    """
+    """One child's key, if it was made here, and as `parent` its chains, one for each capability."""
 
     agent: str
     parent: ParentChain
@@ -117,10 +112,7 @@ def child_spec(
     now: int,
     at: str = "",
 ) -> ChildSpec:
-    """Read the requested authority of a child; raise `ConfigurationError` naming what is wrong.
-
-    `at` is the prefix of the arguments if there are several children: `children[2].`.
-    """
+    """Read a child's requested authority, or raise `ConfigurationError`; `at` as in `ChildSpec`."""
     return ChildSpec(
         asked.parse(capabilities, where=f"{at}capabilities"),
         None if audience_did is None else _audience(audience_did, f"{at}audience_did"),

@@ -48,8 +48,7 @@ from nomos.resources import KNOWN, canonical_resource
 
 T = TypeVar("T")
 
-SHOWN: Final = 8
-"""Chains that one message lists."""
+SHOWN: Final = 8  # chains that one message lists
 
 
 @dataclass(frozen=True)
@@ -260,10 +259,7 @@ def _sign(act: InvocationSpec, held: VerifiedParentChain, now: int, nonce: str) 
 
 
 def _question_errors(flow: Flow[T]) -> Flow[T]:
-    """Run a flow that signs.
-
-    A call that no token can hold raises `InvalidRequest`: it is a wrong question, not an outage.
-    """
+    """Run a flow that signs. A call that no token can hold raises `InvalidRequest`: no outage."""
     try:
         return (yield from flow)
     except SignerError as refused:

@@ -45,9 +45,7 @@ MAX_OFFSET: Final = 86_400
 MAX_VALUE: Final = 96 * 1024
 """Characters of the chains in a variable. Linux permits 128 KiB for one, with its name."""
 
-MAX_TEXT: Final = 1024 * 1024
-"""Characters of all chains together."""
-
+MAX_TEXT: Final = 1024 * 1024  # characters of all chains together
 MAX_CHAINS: Final = 64
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
@@ -240,10 +238,7 @@ def as_parent_chain(
 
 
 def swarm_ids(parent: ParentChain) -> tuple[str | None, str | None]:
-    """Return the receipt id of the first chain's root, and the id of its swarm.
-
-    What the root token says takes precedence over `parent`: the control plane uses the token.
-    """
+    """Return the first root's receipt id and swarm id; the token takes precedence over `parent`."""
     meta = mapping(payloads(parent.chains[0][:1])[0].get("meta"))
     label = mapping(meta.get("lineage")).get("swarmId")
     receipt = _text(meta.get("receipt_id")) or parent.parent_receipt_id

@@ -33,10 +33,7 @@ def expected_value(refused: Refused) -> str | None:
 
 
 def failed_statement(refused: Refused, *, tell_found: bool = True) -> str | None:
-    """Return the statement that does not hold, in words; None for any other refusal.
-
-    With `tell_found=False` no value of the call is included, only the statement and its place.
-    """
+    """Return the failed statement in words, or None; `tell_found=False` omits the call's values."""
     statement = _statement(refused)
     if statement is None:
         return None

@@ -25,8 +25,7 @@ LEAST_SECONDS: Final = 900
 MAX_REFUSALS: Final = 1024
 """If there are more refusals, nothing is allowed without a decision until one has ended."""
 
-MAX_DECODINGS: Final = 3
-"""How often a text is percent-decoded before it is compared."""
+MAX_DECODINGS: Final = 3  # how often a text is percent-decoded before it is compared
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,7 @@ IDENT: Final = re.compile(r"(?:app|env)_[0-9A-Za-z_-]{1,64}")
 RECEIPT: Final = re.compile(r"evt_[0-9A-Za-z_-]{1,64}")
 
 MAX_KEYS: Final = 1000
-LAST_MOMENT: Final = 253_402_300_799_000
-"""The end of the year 9999 in milliseconds."""
+LAST_MOMENT: Final = 253_402_300_799_000  # the end of the year 9999 in milliseconds
 
 
 class _RowPlace(ResponseModel):
@@ -70,10 +69,7 @@ def revoke(
     pauses: Sequence[float],
     by: Chain | None = None,
 ) -> Flow[Revocation]:
-    """Revoke `target`, one of `named`. Revoking twice has no further effect.
-
-    `by` is the chain with which a child without an API key authenticates, if it matters which.
-    """
+    """Revoke `target`, one of `named`; idempotent. `by` is the chain that authenticates a child."""
     chain = {} if target.chain is None else {"chain": list(target.chain)}
     send = requests.post("/v1/revocations", {"id": target.id, **chain, **requests.reason(reason)})
     if by is not None:

@@ -112,9 +112,7 @@ BY_PART: Final[Mapping[tuple[str, Part], str]] = {
 }
 """Remedies by code and part; they take precedence over those by field."""
 
-API_KEY: Final = "nomos_app_"
-"""How an API key begins; no token begins so."""
-
+API_KEY: Final = "nomos_app_"  # how an API key begins; no token begins so
 MISSING: Final = "earlier links are missing"
 
 

@@ -57,10 +57,7 @@ class AuthorizeCall:
 
 
 def question(*, constraints: object = None, **fields: Any) -> Question:
-    """Validate a question before it is sent; raise `InvalidRequest` naming the fields.
-
-    Long texts in the arguments are replaced by their digest, see `digested`.
-    """
+    """Validate a question and digest long texts (`digested`); `InvalidRequest` names the fields."""
     if "args" in fields:
         fields["args"] = digested(fields["args"])
     try:
@@ -117,10 +114,7 @@ def _digest(text: str) -> dict[str, str]:
 
 
 def authorize(call: AuthorizeCall) -> Send:
-    """Build `POST /v1/authorize` of the bytes of the question and the members about its sender.
-
-    The grant of a child never exceeds the chain that it sends.
-    """
+    """Build `POST /v1/authorize` from the question's bytes and the members about its sender."""
     question, parent = call.question, call.parent
     sender: dict[str, Any] = {"agentDid": call.agent}
     claim = None
@@ -156,10 +150,7 @@ def reason(text: str | None) -> dict[str, str]:
 
 
 def idempotency_key(call_id: str, agent_did: str, envelope_id: str | None) -> str:
-    """Return the key under which all attempts of one call count as one.
-
-    Raises `InvalidRequest` for an id that is not text, or that no header can hold.
-    """
+    """Return the key of all attempts of a call; `InvalidRequest` for an id that no header holds."""
     for name, value in (("idempotency_key", call_id), ("cosigner_envelope_id", envelope_id)):
         usable = isinstance(value, str) and IDEMPOTENCY_KEY.fullmatch(value)
         if value is not None and not usable:

@@ -10,17 +10,14 @@ from typing import Final
 from nomos._core.effects import Flow, HttpReply, OutOfTime, Pause, Send, perform
 from nomos.errors import Unreachable
 
-BASE_DELAYS: Final = (0.1, 0.4)
-"""Seconds before the second and the third try, before jitter."""
-
+BASE_DELAYS: Final = (0.1, 0.4)  # seconds before the second and the third try, before jitter
 WORTH_REPEATING: Final = frozenset({429, 502, 503, 504})
 """Statuses after which a request is repeated."""
 
 MAX_RETRY_AFTER: Final = 30.0
 """Seconds. If a server asks for a longer pause, the request is not repeated."""
 
-MAX_DATE: Final = 64
-"""Characters of an HTTP date."""
+MAX_DATE: Final = 64  # characters of an HTTP date
 
 
 def delays(jitter: Sequence[float]) -> tuple[float, ...]:
@@ -56,10 +53,7 @@ def _unix(date: str) -> float | None:
 
 
 def send(request: Send, pauses: Sequence[float]) -> Flow[HttpReply]:
-    """Send, with a pause after each temporary failure; the last attempt's result is returned.
-
-    So is a result after which the caller's timeout leaves no time for another attempt.
-    """
+    """Send, with a pause after temporary failures while time is left; return the last result."""
     tried: HttpReply | Unreachable
     for pause in pauses:
         wait = pause

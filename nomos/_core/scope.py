@@ -34,10 +34,7 @@ def covers(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
 
 
 def effective_capability(chain: Sequence[str]) -> Capability:
-    """Return what the text of a chain covers: its last command, constraint, and all statements.
-
-    Raises `MalformedChain` for texts that are not delegations.
-    """
+    """Return a chain's last command and constraint, and all statements. Raises `MalformedChain`."""
     command, resource, pol = "", dict[str, Any](), list[Any]()
     for link in payloads(chain):
         statements, constraint = link.get("pol"), mapping(link.get("meta"))
@@ -48,10 +45,7 @@ def effective_capability(chain: Sequence[str]) -> Capability:
 
 
 def permits(held: Capability, command: str, resource: Mapping[str, Any]) -> bool:
-    """Whether `held` covers `command`, or all commands under it, on `resource`.
-
-    Only statements that restrict the command are evaluated; the others are about calls.
-    """
+    """Whether `held` covers `command`, or all under it, on `resource`; calls are not evaluated."""
     return (
         within(command, held.command)
         and covers(held.resource, resource)

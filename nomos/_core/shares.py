@@ -17,9 +17,7 @@ AGENT_SHARE: Final = 5
 FAMILY_SHARE: Final = 2.5
 """One agent may have a fifth of the used tokens, and one app with all its agents two fifths."""
 
-FEWEST_SHARED: Final = 1000
-"""A limit below this is not divided into shares."""
-
+FEWEST_SHARED: Final = 1000  # a limit below this is not divided into shares
 APPROVAL: Final = "approval"
 """The issuer under which a used approval is stored; no agent has this name."""
 

@@ -14,9 +14,7 @@ from nomos.models import MAX_TTL_SECONDS, Chain
 BACKDATED: Final = 60
 """Seconds by which `iat` is in the past, so that a service with a slower clock accepts it."""
 
-FRESH_SECONDS: Final = 60
-"""Lifetime of an invocation made by `Grant.headers`, in seconds."""
-
+FRESH_SECONDS: Final = 60  # lifetime of an invocation made by `Grant.headers`, in seconds
 MAX_INVOCATION: Final = MAX_TTL_SECONDS + BACKDATED
 """The longest lifetime of an invocation, in seconds."""
 

@@ -19,11 +19,8 @@ from nomos.errors import Denied, SignerError
 from nomos.invisible_text import is_invisible
 from nomos.models import describe_resource
 
-SHOWN: Final = 240
-"""Characters of one value that are shown."""
-
-SHOWN_POL: Final = 20
-"""Policy statements of one link that are shown."""
+SHOWN: Final = 240  # characters of one value that are shown
+SHOWN_POL: Final = 20  # policy statements of one link that are shown
 
 CHECKS: Final[Mapping[str, str]] = {
     "malformed_ucan": "its size, its text and its keys",
@@ -44,9 +41,7 @@ CHECKS: Final[Mapping[str, str]] = {
 }
 """The check that fails with each code, in words."""
 
-TIMES: Final = ("exp", "nbf", "iat")
-"""Claims that are times, in Unix seconds."""
-
+TIMES: Final = ("exp", "nbf", "iat")  # claims that are times, in Unix seconds
 _SECONDS: Final = re.compile(r"\b\d{1,15}\b")
 
 Called = tuple[str, Mapping[str, Any], Mapping[str, Any]]

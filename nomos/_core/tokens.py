@@ -18,10 +18,7 @@ from nomos.errors import InvalidResponse
 
 
 def decode_unverified(jwt: str) -> dict[str, Any]:
-    """Return the payload of a JWT, whose signature is not checked.
-
-    Raises `InvalidResponse` if the text is not a JWT with a JSON object inside.
-    """
+    """Return a JWT's payload, its signature unchecked. Raises `InvalidResponse` for other text."""
     # The length is checked first, so that a text of many dots is not split into many strings.
     parts = jwt.split(".", 3) if len(jwt) <= MAX_TOKEN else []
     if len(parts) != 3:

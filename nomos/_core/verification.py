@@ -93,10 +93,7 @@ class RevocationRules:
 
 @dataclass(frozen=True)
 class RevocationResult:
-    """Which identifiers of a token are revoked, and the maximum age of the view.
-
-    `failure` is the exception of a failed lookup.
-    """
+    """The revoked identifiers of a token, the view's maximum age, and the error of the lookup."""
 
     seen: RevocationStatus
     oldest: int
@@ -113,10 +110,7 @@ class VerifiedClaims:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A rejected token, with the binary's answer; `claims` are not verified.
-
-    `view` is None if nothing was looked up.
-    """
+    """A rejected token: the binary's answer, unverified `claims`, and the `view`, if looked up."""
 
     answer: Refused
     claims: UnverifiedChain | None

@@ -198,10 +198,7 @@ def question_of(text: object, issuers: list[str]) -> VerifyReceipt:
 
 
 def hashes(asked: RequestedCall) -> tuple[str | None, str | None]:
-    """Return the hashes of a call's resource and arguments; None for no arguments.
-
-    Both are None for a call that no token can be for.
-    """
+    """Return the hashes of resource and args (None: no args); both None for an unsignable call."""
     call, _ = canonical_call(asked)
     if call is None:
         return None, None

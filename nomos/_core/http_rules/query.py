@@ -33,10 +33,7 @@ class QueryFault(Exception):
 def parameters(
     query: bytes, *, takes: Collection[str] | None = None, most: int = MAX_PARAMETERS
 ) -> dict[str, str]:
-    """Return the parameters of a query; with `takes`, only those are permitted.
-
-    Raises `QueryFault` for an ambiguous query, or for another parameter.
-    """
+    """Return a query's parameters; `QueryFault` if it is ambiguous or has one not in `takes`."""
     try:
         pairs = parse_qsl(
             query.decode("ascii"),
@@ -58,10 +55,7 @@ def parameters(
 
 
 def whole_number(text: str) -> int | None:
-    """Return a whole number in canonical decimal form, None for anything else.
-
-    Excluded are a plus sign, leading zeros, and numbers that a double cannot hold exactly.
-    """
+    """Return a canonical whole number (no `+`, no leading zeros) that a double holds, or None."""
     number = int(text) if _WHOLE.fullmatch(text) else None
     return number if number is not None and abs(number) <= MAX_INTEGER else None
 

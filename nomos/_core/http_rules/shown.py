@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SHOWN: Final = 80
-"""Characters of a caller's own text that a message repeats."""
+SHOWN: Final = 80  # characters of a caller's own text that a message repeats
 
 
 def shown(text: str, most: int = SHOWN) -> str:
