@@ -134,10 +134,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 @contextmanager
 def descriptors(key: str | None, chains: str | None) -> Iterator[tuple[int | None, int | None]]:
-    """Open what a child inherits: a pipe with its key, an unnamed file with its chains.
-
-    They are closed afterwards. Other processes that start meanwhile do not inherit them.
-    """
+    """Open what one child, and no other, inherits: a pipe with its key, a file with its chains."""
     with ExitStack() as stack:
         yield (
             None if key is None else _pipe(key, stack),

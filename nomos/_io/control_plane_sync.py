@@ -65,10 +65,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LEAST_WAIT: Final = 0.1
-"""The smallest `startup_timeout`, in seconds."""
-MOST_WAIT: Final = 60.0
-"""The largest `startup_timeout`, in seconds."""
+LEAST_WAIT: Final = 0.1  # the smallest `startup_timeout`, in seconds
+MOST_WAIT: Final = 60.0  # the largest `startup_timeout`, in seconds
 
 
 class Floors(Protocol):

@@ -98,11 +98,7 @@ def _sent(error: Exception) -> bool:
 
 
 def reason(error: Exception, *, ca_setting: str = "SSL_CERT_FILE") -> str:
-    """Return the operating system's reason, or a description of the error.
-
-    `ca_setting` names the setting for trusted certificate authorities, for an untrusted
-    certificate.
-    """
+    """Return an error's reason; that of an untrusted certificate names the setting `ca_setting`."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
@@ -121,10 +117,7 @@ def reason(error: Exception, *, ca_setting: str = "SSL_CERT_FILE") -> str:
 
 
 def _words(error: Exception) -> str:
-    """Return an HTTP library's description of an error, without text that the peer sent.
-
-    A peer may send the request's headers back, with the API key in them.
-    """
+    """Return an HTTP library's error, without text of the peer: it may contain the API key."""
     import httpcore
     import httpx
 

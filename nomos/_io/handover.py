@@ -33,8 +33,7 @@ from nomos.models import Secret
 PATIENCE: Final = 2.0
 """Seconds to wait for the end of the pipe; a parent writes the key before it starts the child."""
 
-MAX_KEY: Final = 65
-"""Bytes: the digits and a line break."""
+MAX_KEY: Final = 65  # bytes: the digits and a line break
 
 
 def key_from_env(environ: Mapping[str, str]) -> Secret | None:

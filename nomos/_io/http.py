@@ -46,8 +46,7 @@ request, so fifty at once cost twice the processor time of sixteen and are no fa
 MAX_LONG_POLLS: Final = 64
 """Concurrent requests that the server holds open; they do not count towards `MAX_REQUESTS`."""
 
-LEAST_PIECE: Final = 1024
-"""Bytes of a long reply that must arrive within each timeout."""
+LEAST_PIECE: Final = 1024  # bytes of a long reply that must arrive within each timeout
 
 
 class Endpoint:

@@ -41,10 +41,7 @@ def seal(text: str, key: bytes) -> str:
 
 
 def unseal(text: str, key: bytes, *, path: object) -> str:
-    """Decrypt what `seal` returned; `path` is where it was read, for messages.
-
-    Raises `ConfigurationError` for text that is damaged or was sealed with another key.
-    """
+    """Decrypt text of `seal` from `path`; `ConfigurationError` if damaged or of another key."""
     match = _SEALED.fullmatch(text)
     if match is None:
         raise _wrong(f"{path} is damaged: it is not a sealed key. Restore it from a backup")

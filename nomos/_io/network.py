@@ -22,9 +22,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import anyio
 import httpcore
 
-CONNECT_SECONDS: Final = 3.0
-"""For name lookup and connecting, all addresses together."""
-
+CONNECT_SECONDS: Final = 3.0  # for name lookup and connecting, all addresses together
 RECORD: Final = 16 * 1024
 LOOPBACK: Final = ("127.0.0.1", "::1")
 MAX_ADDRESSES: Final = 8

@@ -16,9 +16,7 @@ import socket
 import sys
 from typing import Final
 
-_SO_NOSIGPIPE: Final = 0x1022
-"""From macOS's <sys/socket.h>; `socket` does not define it."""
-
+_SO_NOSIGPIPE: Final = 0x1022  # from macOS's <sys/socket.h>; `socket` does not define it
 _FLAGS: Final = getattr(socket, "MSG_NOSIGNAL", 0)
 
 

@@ -16,8 +16,7 @@ from typing import Final
 from nomos._io.keyfile import why_unsafe
 from nomos.errors import ConfigurationError
 
-FOLDER: Final = "nomos-child-"
-"""The prefix of folders that a parent makes for a child."""
+FOLDER: Final = "nomos-child-"  # the prefix of folders that a parent makes for a child
 
 AGAIN: Final = (
     "Its parent must start it with child.popen(…), or with what child.env() returns, and keep "
@@ -60,10 +59,7 @@ def open_inherited(number: str, *, setting: str) -> tuple[int, os.stat_result]:
 
 
 def content(descriptor: int, most: int) -> bytes:
-    """Return the content of a file from its start, independent of the descriptor's position.
-
-    Of a file larger than `most` bytes, one byte more than `most` is returned.
-    """
+    """Return a file's content from its start, whatever the position; at most `most` + 1 bytes."""
     data = b""
     while len(data) <= most:
         chunk = os.pread(descriptor, most + 1 - len(data), len(data))

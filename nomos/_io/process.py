@@ -146,10 +146,7 @@ class Process:
             self._child.wait()
 
     def abandon(self) -> None:
-        """In a forked child: close the parent's pipes without affecting the parent.
-
-        An inherited write end would keep the parent's binary alive after the parent has ended.
-        """
+        """In a forked child, close its copies of the pipes, which would keep the binary alive."""
         self._close_all()
         # It is a child of the parent process, so this process cannot wait for it.
         self._child.returncode = 0

@@ -39,10 +39,7 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for `url`, a URL that was checked; None if there is none.
-
-    Raises `ConfigurationError` naming the variable for a proxy that cannot be used.
-    """
+    """Return the proxy for a checked URL, or None; `ConfigurationError` names the variable."""
     parts = urlsplit(url)
     if parts.scheme != "https" or is_loopback(url):
         return None

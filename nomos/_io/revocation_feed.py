@@ -49,9 +49,7 @@ WAIT_SECONDS: Final = 1
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
-LEAST_BETWEEN: Final = 0.02
-"""The shortest pause between two requests, in seconds."""
-
+LEAST_BETWEEN: Final = 0.02  # the shortest pause between two requests, in seconds
 UNHELD_PAUSE = 0.5
 """Pause after a request that the control plane did not hold, because it holds too many."""
 

@@ -194,10 +194,7 @@ class SignerConnection:
 
 
 def whole(lines: Sequence[Message]) -> Message:
-    """Return an answer of several lines as one message: its last line, with all children.
-
-    If the binary failed on the way, the last line is a refusal, and the others are discarded.
-    """
+    """Return an answer's last line with all children; if it is a refusal, they are discarded."""
     last = lines[-1]
     if len(lines) == 1 or last.get("ok") is not True:
         return last

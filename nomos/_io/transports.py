@@ -18,11 +18,8 @@ from nomos._io.network import CONNECT_SECONDS, LoopBackend, TimedBackend
 from nomos._io.proxies import Proxy, proxy_for
 from nomos._io.tls import CERT_FILE, client_context
 
-KEPT: Final = 20
-"""Idle connections of one client."""
-
-KEPT_SECONDS: Final = 5.0
-"""How long an idle connection is kept."""
+KEPT: Final = 20  # idle connections of one client
+KEPT_SECONDS: Final = 5.0  # how long an idle connection is kept
 
 
 def thread_client(url: str, proxy: Proxy | None) -> httpx.Client:

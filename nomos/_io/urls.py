@@ -75,10 +75,7 @@ def is_loopback(url: str) -> bool:
 def named(
     allow_insecure: Iterable[str] = (), environ: Mapping[str, str] | None = None
 ) -> Collection[str]:
-    """Return the hosts that may be called over plain http: the arguments and those of the variable.
-
-    Raises `ConfigurationError` naming the setting for a value that is not a host name or address.
-    """
+    """Return the hosts for plain http, given or in the variable. Raises `ConfigurationError`."""
     if isinstance(allow_insecure, str | bytes) or not isinstance(allow_insecure, Iterable):
         raise ConfigurationError(
             'allow_insecure must be a list of host names, such as ["pdp.internal"]',
