@@ -13,9 +13,7 @@ from nomos._limits import MAX_STATEMENTS
 from nomos._pol.selectors import MAX_SELECTOR, steps
 from nomos._pol.values import bounded, exact, plain, refuse, text
 
-MAX_BYTES: Final = 8 * 1024
-"""Bytes of all statements as JSON."""
-
+MAX_BYTES: Final = 8 * 1024  # bytes of all statements as JSON
 MAX_LEVELS: Final = 14
 """Levels of nested lists and objects: a request may have 16, and contains these."""
 
@@ -27,10 +25,7 @@ JOINED: Final = ("and", "or")
 
 
 def policy(pol: object, *, where: str = "pol") -> list[Statement]:
-    """Return the statements as a token carries them.
-
-    Raises `ConfigurationError`, whose `setting` is the place: `pol[0][1]`.
-    """
+    """Return the statements in a token's form; `ConfigurationError` has the place, `pol[0][1]`."""
     read = limited(pol, where=where)
     for index, statement in enumerate(read):
         _check(statement, f"{where}[{index}]")
@@ -38,10 +33,7 @@ def policy(pol: object, *, where: str = "pol") -> list[Statement]:
 
 
 def limited(pol: object, *, where: str = "pol") -> list[Any]:
-    """Return a copy of a list of JSON values that is not too large; their form is not checked.
-
-    Raises `ConfigurationError`, whose `setting` is `where`.
-    """
+    """Copy a list of JSON values, form unchecked; `ConfigurationError` at `where` if too large."""
     if not isinstance(pol, list | tuple):
         refuse(where, 'must be a list of statements such as [["==", ".args.state", "open"]]')
     if len(pol) > MAX_STATEMENTS:

@@ -25,9 +25,7 @@ MAX_PREFIX: Final = 1000
 INSIDE: Final = ("/..", "\\.", "//", "/./", "\\/", "%", "\0")
 """Texts that must not be anywhere in a path."""
 
-AT_END: Final = ("/.", "\\")
-"""Texts that must not be at the end of a path."""
-
+AT_END: Final = ("/.", "\\")  # texts that must not be at the end of a path
 DROPPED: Final = ("\t", "\n", "\r")
 """Characters that URL parsers drop: `/.` with one of them before `./` would become `/..`."""
 

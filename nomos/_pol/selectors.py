@@ -15,11 +15,8 @@ from typing import Any, Final, Literal
 
 from nomos._pol.values import refuse
 
-MAX_SELECTOR: Final = 256
-"""Characters in one selector."""
-
-MAX_STEPS: Final = 64
-"""Steps in one selector; no call is nested as deeply."""
+MAX_SELECTOR: Final = 256  # characters in one selector
+MAX_STEPS: Final = 64  # steps in one selector; no call is nested as deeply
 
 _STEP: Final = re.compile(
     r"(?:\.(?P<name>[^.\[\]?\"\s]+)"

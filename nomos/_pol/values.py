@@ -11,15 +11,11 @@ from typing import Any, Final, NoReturn
 from nomos._limits import FIRST_WITH_EXPONENT, MAX_INTEGER
 from nomos.errors import ConfigurationError
 
-MAX_TEXT: Final = 1024
-"""Characters of one text in a statement."""
+MAX_TEXT: Final = 1024  # characters of one text in a statement
 
 
 def plain(value: object, where: str, levels: int, level: int = 0) -> Any:
-    """Return an independent copy of a JSON value; raise `ConfigurationError` for any other value.
-
-    `where` is the `setting` of the error. Lists and objects may be nested `levels` deep.
-    """
+    """Copy a JSON value, nested up to `levels` deep; else raise `ConfigurationError` at `where`."""
     if level > levels:
         refuse(where, f"must have at most {levels} levels")
     if value is None or isinstance(value, bool | int | float):
