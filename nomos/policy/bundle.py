@@ -30,9 +30,7 @@ from nomos.policy.unsatisfiable import NO_POLICIES, impossible_conditions
 from nomos.policy.validation import lifetime, own_problems, parse_hint, schema_problems
 from nomos.resources import Catalog
 
-MAX_TEXT: Final = 1024 * 1024
-"""Characters in all sources of one bundle."""
-
+MAX_TEXT: Final = 1024 * 1024  # characters in all sources of one bundle
 MAX_POLICIES: Final = 5_000
 
 

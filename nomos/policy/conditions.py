@@ -56,10 +56,7 @@ def without(effect: str, body: Node, left_out: Collection[Node]) -> str:
 
 
 def examined(body: Node, question: CedarRequest) -> tuple[Condition, ...]:
-    """Return every condition of a policy with its state for this question.
-
-    The result is empty for a policy that is nested too deeply.
-    """
+    """Return a policy's conditions with their states; none if it is nested too deeply."""
     try:
         texts = [(render(node), node) for node in conditions(body)]
     except RecursionError:

@@ -19,13 +19,10 @@ from nomos.resources import Catalog, canonical_resource, find_command
 
 HOUR: Final = 3600
 WEEK: Final = 7 * 24
-MAX_TRIED: Final = 512
-"""Questions that are made from one policy's conditions."""
-
+MAX_TRIED: Final = 512  # questions that are made from one policy's conditions
 SAMPLES: Final[Mapping[str, Any]] = {"String": "…", "Long": 1, "Bool": True, "Set<String>": ["…"]}
 
-Edit = tuple[str, Any]
-"""A change of the question: its path, and the new value."""
+Edit = tuple[str, Any]  # a change of the question: its path, and the new value
 
 
 def counterfactuals(

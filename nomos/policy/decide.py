@@ -24,8 +24,7 @@ from nomos.policy.bundle import Bundle, Policy
 from nomos.policy.decision import PolicyDecision, PolicyQuestion
 from nomos.resources import Provider, find_command
 
-MAX_LONG: Final = 2**63 - 1
-"""The largest of Cedar's integers."""
+MAX_LONG: Final = 2**63 - 1  # the largest of Cedar's integers
 
 
 def decide(bundle: Bundle, inquiry: PolicyQuestion) -> PolicyDecision:

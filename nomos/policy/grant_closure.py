@@ -24,9 +24,7 @@ from nomos.policy.partial import applies, partially_evaluated
 from nomos.policy.terms import Attribute, Term, World
 from nomos.resources import Provider
 
-MAX_OPEN: Final = 32
-"""Open fields that are listed at most."""
-
+MAX_OPEN: Final = 32  # open fields that are listed at most
 PATH: Final = "path"
 """The only field for which a constraint covers the paths under its value."""
 
@@ -51,10 +49,7 @@ class GrantedCalls:
 def closure(
     bundle: Bundle, inquiry: PolicyQuestion, grant: GrantedCalls, *, cosigned: bool = False
 ) -> Closure:
-    """Evaluate every call that the grant covers, for the agent of `inquiry` and for its children.
-
-    `inquiry` is the question that was allowed, `cosigned` if people approved it.
-    """
+    """Evaluate all calls of the grant, for its agent and its children; `cosigned`: approved."""
     apart: set[Open] = set()
     if _look(bundle, inquiry, grant, apart, cosigned=cosigned, forked=True):
         return Closure(closed=True, forkable=True)

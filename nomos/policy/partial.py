@@ -17,8 +17,7 @@ from nomos.policy.conditions import body_of, conditions
 from nomos.policy.terms import Attribute, Term, World
 from nomos.policy.tree import ACTION, Node, nodes, scope_actions
 
-MAX_KEPT: Final = 8192
-"""Parsed policies that are cached."""
+MAX_KEPT: Final = 8192  # parsed policies that are cached
 
 
 @dataclass(frozen=True)

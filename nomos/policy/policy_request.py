@@ -30,15 +30,11 @@ from nomos.resources import (
 AGENT: Final = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
 """The agent of a question that names none."""
 
-APP: Final = "app_test"
-"""The app of a question that names none."""
-
+APP: Final = "app_test"  # the app of a question that names none
 NOW: Final = datetime(2026, 1, 5, 9, tzinfo=UTC)
 """The time of a question that names none: a Monday at 09:00, so that decisions stay the same."""
 
-MAX_LISTED: Final = 12
-"""Names that one message lists."""
-
+MAX_LISTED: Final = 12  # names that one message lists
 _Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 

@@ -59,9 +59,7 @@ type context = {{
 def generate(catalog: Catalog, facts: Mapping[str, str] = NO_FACTS) -> str:
     """Return the schema's text; `facts` are the optional attributes of `context.agent`.
 
-    Raises:
-        ConfigurationError: a fact has an unusable name or another type than `FACT_TYPES`, or two
-            providers have the same entity type.
+    Raises ConfigurationError for a fact's name or type, or two providers of one entity type.
     """
     parts = [_ENTITIES, _CONTEXT.format(facts=_facts(facts))]
     kinds: dict[str, str] = {}

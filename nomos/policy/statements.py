@@ -22,8 +22,7 @@ MAX_NESTING: Final = 24
 MAX_CODE: Final = 16 * 1024
 """Characters in one policy without strings and white space; a stack of 8 MiB allows some more."""
 
-MAX_PATH: Final = 16
-"""Segments of a path after `has`: `context has a.b` has two."""
+MAX_PATH: Final = 16  # segments of a path after `has`: `context has a.b` has two
 
 _PIECE = re.compile(
     r"""//[^\n\r]*                      # a comment; a lone carriage return ends it, too

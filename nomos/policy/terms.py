@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-Frozen = tuple[Any, ...]
-"""A hashable value with its type first, so that True is not 1."""
-
+Frozen = tuple[Any, ...]  # a hashable value with its type first, so that True is not 1
 NOTHING: Final[frozenset[str]] = frozenset()
 LEAST: Final = -(2**63)
-MOST: Final = 2**63 - 1
-"""The range of Cedar's integers; a result beyond it is an error."""
+MOST: Final = 2**63 - 1  # the range of Cedar's integers; a result beyond it is an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +144,7 @@ def start_of(folder: str) -> str:
     return f"{folder}/" if folder else ""
 
 
-Piece = str | None
-"""A piece of a pattern: a text, or None for `*`."""
+Piece = str | None  # a piece of a pattern: a text, or None for `*`
 
 
 def like(term: Term, pattern: Sequence[Piece]) -> bool | None:

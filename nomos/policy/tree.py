@@ -16,8 +16,7 @@ ACTION: Final = {"Var": "action"}
 WILDCARD: Final = "\ue000"
 """Represents the `*` of a `like`: a character that no rule for names or paths mentions."""
 
-STAR: Final = "\ue001"
-r"""Represents its `\*` in the same way."""
+STAR: Final = "\ue001"  # represents its `\*` in the same way
 
 _SIDES: Final = {
     "==": (("left", "right"), ("right", "left")),

@@ -14,9 +14,7 @@ from nomos.errors import InvalidRequest
 from nomos.policy.tree import ACTION, RESOURCE, STAR, WILDCARD, Node, comparisons, nodes, providers
 from nomos.resources import Catalog, Provider, canonical_resource, commands_under, find_command
 
-MAX_SHOWN: Final = 80
-"""Characters of a literal in a message."""
-
+MAX_SHOWN: Final = 80  # characters of a literal in a message
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', WILDCARD: "*", STAR: "\\*"}
 _FORMS: Final = {
     "path": "a path is relative to its root and in its shortest form",

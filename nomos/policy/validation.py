@@ -18,13 +18,9 @@ from nomos.policy.tree import Node, missing, nodes, providers
 from nomos.policy.unsatisfied import group, unknown_names, unsatisfied_conditions
 from nomos.resources import Catalog, nearest_command, provider_name
 
-MAX_NAME: Final = 200
-"""Characters in an annotation's text."""
-
+MAX_NAME: Final = 200  # characters in an annotation's text
 SHORTEST_QUESTION: Final = 60
-LONGEST_QUESTION: Final = 24 * 3600
-"""Seconds for which an approval may stay open."""
-
+LONGEST_QUESTION: Final = 24 * 3600  # seconds for which an approval may stay open
 OURS: Final = ("id", "step_up", "reason", "expires")
 """Annotations with a meaning; others are the author's own, unless they are similar to these."""
 
@@ -45,10 +41,7 @@ _ELSEWHERE = "its YAML is passed with --providers (embedded: providers=)"
 def schema_problems(
     policies: Sequence[tuple[str, Node]], schema: Schema, catalog: Catalog
 ) -> Iterator[tuple[int, str]]:
-    """Yield the problems that the schema finds, each with the index of its policy.
-
-    A policy is its text and its JSON form.
-    """
+    """Yield the schema's problems with the index of the policy, given as its text and its JSON."""
     absent = [missing(body, catalog) for _, body in policies]
     found: dict[tuple[int, str], list[str]] = {}
     for error in validate_policies("\n".join(text for text, _ in policies), schema).errors:
