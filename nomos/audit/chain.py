@@ -17,8 +17,7 @@ from nomos.audit.canonical import canonical
 Log = Literal["audit", "revocations", "keys"]
 
 VERSION: Final = 1
-GENESIS: Final = "0" * 64
-"""The `prev_hash` of the first row of a log."""
+GENESIS: Final = "0" * 64  # the `prev_hash` of the first row of a log
 
 
 @dataclass(frozen=True)

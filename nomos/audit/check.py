@@ -9,14 +9,9 @@ from nomos._protocol import Checkpoint, Refused
 from nomos.audit.chain import Head, Log
 
 Check = Callable[[str, Sequence[str]], Checkpoint | Refused]
-"""Takes a token and the DIDs that may have signed it; returns its content, or a refusal.
+"""Returns a token's content if one of the DIDs signed it, or a refusal: `nomos._io.checkpoints`."""
 
-`nomos._io.checkpoints.checking` makes one from the signing binary.
-"""
-
-MAX_CHECKPOINT: Final = 4096
-"""Characters of a checkpoint; a typical one has about 600."""
-
+MAX_CHECKPOINT: Final = 4096  # characters of a checkpoint; a typical one has about 600
 Misplaced = Literal["other_log", "other_tenant", "other_row", "other_hash"]
 
 

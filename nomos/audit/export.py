@@ -25,9 +25,7 @@ from nomos.audit.chain import ChainedRow, Head, sealed
 from nomos.audit.check import MAX_CHECKPOINT
 
 FORMAT: Final = 1
-MAX_LINE: Final = 1024 * 1024
-"""Bytes of one line, with its newline."""
-
+MAX_LINE: Final = 1024 * 1024  # bytes of one line, with its newline
 _MAX_TEXT: Final = 256
 
 

@@ -15,8 +15,7 @@ from pydantic.alias_generators import to_camel
 from nomos._times import iso
 from nomos.models import Absent, Value
 
-_LAST: Final = 253402300799_999
-"""The last millisecond of the year 9999."""
+_LAST: Final = 253402300799_999  # the last millisecond of the year 9999
 
 
 class SwarmModel(Value):
@@ -142,10 +141,7 @@ class Swarm(SwarmSummary):
 
 
 def recorded_at(at: object, *, unit: int = 1) -> str:
-    """Return a recorded time (in units of `unit` milliseconds) as `2026-05-23T18:12:00.000Z`.
-
-    A time that is out of range becomes the nearest valid one.
-    """
+    """Return a time, `unit` ms each, as `2026-05-23T18:12:00.000Z`; the nearest valid otherwise."""
     whole = max(0, min(at * unit if type(at) is int else 0, _LAST))
     moment = datetime.fromtimestamp(whole // 1000, UTC)
     return iso(moment.replace(microsecond=whole % 1000 * 1000))

@@ -8,8 +8,7 @@ from nomos._protocol import Checkpoint
 from nomos.audit.export import NumberedLine
 from nomos.audit.findings import MAX_WARNINGS
 
-TOLERANCE_SECONDS: Final = 60
-"""The largest difference that is not reported."""
+TOLERANCE_SECONDS: Final = 60  # the largest difference that is not reported
 
 
 class ClockChecker:

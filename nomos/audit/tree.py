@@ -12,8 +12,7 @@ from typing import Final
 
 from nomos.audit.record import Record
 
-END: Final = "_end"
-"""The suffix of an outcome's id after the id of its intent."""
+END: Final = "_end"  # the suffix of an outcome's id after the id of its intent
 
 
 @dataclass(frozen=True)
