@@ -45,12 +45,8 @@ from nomos.models import Secret
 CONTROL_URL: Final = "NOMOS_CONTROL_URL"
 DEV_URL: Final = "http://127.0.0.1:8788"
 
-TIMEOUT: Final = 30.0
-"""Seconds for a request; a long poll takes up to 25."""
-
-RETRY_PAUSES: Final = (0.2, 1.0)
-"""Seconds before each repetition of an idempotent request."""
-
+TIMEOUT: Final = 30.0  # seconds for a request; a long poll takes up to 25
+RETRY_PAUSES: Final = (0.2, 1.0)  # seconds before each repetition of an idempotent request
 MAX_LINE: Final = 4 * 1024 * 1024
 _HINT: Final = re.compile(r" \([^()]*(?:control_plane_url|api_key)[^()]*\)$")
 """Advice in the guard's errors that names settings of the guard."""
@@ -98,10 +94,7 @@ class Operator:
     def get(
         self, path: str, /, *, about: Mapping[str, object] | None = None, **query: object
     ) -> Any:
-        """GET a path and return its JSON. Query parameters that are None are left out.
-
-        `about` is as for `post`.
-        """
+        """GET a path, without queries that are None; return its JSON. `about` is as for `post`."""
         found = self._exchange("GET", _with_query(path, query))
         reply_checks.check(found, about)
         _report_damaged(found)
@@ -144,11 +137,7 @@ class Operator:
         return self._exchange("POST", path, content, key if repeat else None)
 
     def lines(self, path: str, /, **query: object) -> Iterator[bytes]:
-        """Yield the lines of a reply of any length as they arrive, without their line ends.
-
-        If the reply ends within a line, the last item is that incomplete line. Callers must
-        detect it.
-        """
+        """Yield a reply's lines as they arrive; callers must detect an incomplete last one."""
         send = Send("GET", _with_query(path, query), {"accept": "application/x-ndjson"})
         with _option_names(), self._http.stream(send) as (reply, pieces):
             if reply.status != 200:

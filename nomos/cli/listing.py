@@ -23,10 +23,7 @@ def print_list(
     *,
     as_json: bool = False,
 ) -> None:
-    """Print each row as JSON, or as its `columns`; all of them as a `table` on a terminal.
-
-    On a terminal, nothing is printed if there is no row.
-    """
+    """Print each row as JSON or its `columns`; on a terminal a `table`, or nothing for no row."""
     if table is not None and stdout.is_terminal and not as_json:
         if rows:
             stdout.print(table(rows), soft_wrap=False)

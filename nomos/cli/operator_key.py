@@ -34,10 +34,7 @@ class OperatorKey:
 
 
 def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> OperatorKey:
-    """Return the operator's key for the control plane at `url`.
-
-    Raises `ConfigurationError`, whose message contains no part of a key.
-    """
+    """Return the operator's key for `url`; a `ConfigurationError` contains no part of a key."""
     named, value = environ.get(KEY_FILE), environ.get(KEY)
     if key_file is not None:
         return from_file(key_file, "--key-file")
@@ -57,10 +54,7 @@ def find_key(url: str, key_file: Path | None, environ: Mapping[str, str]) -> Ope
 
 
 def from_file(path: Path, setting: str) -> OperatorKey:
-    """Return the API key in the file `path`, which the setting `setting` names.
-
-    Raises `ConfigurationError`, whose message contains no part of the key.
-    """
+    """Return the API key in `path`, set by `setting`; a `ConfigurationError` has no part of it."""
     return OperatorKey(
         _checked(read_private_line(path, setting=setting), str(path), setting), str(path)
     )

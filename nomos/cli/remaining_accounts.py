@@ -12,10 +12,7 @@ from nomos.cli.visible_text import shown
 
 
 def warn(ident: str, reply: Mapping[str, Any], *, when: str = "") -> None:
-    """Print the accounts that a reply lists as left, and the commands to disable or confirm each.
-
-    `when` is a condition that begins the sentence.
-    """
+    """Print a reply's remaining accounts, with commands for each; `when` begins the sentence."""
     count = reply.get("left", 0)
     if not count:
         return

@@ -19,10 +19,7 @@ ADDRESSES: Final = ("approvalUrl", "url")
 
 
 def check(answer: Any, about: Mapping[str, object] | None = None) -> None:
-    """Raise `InvalidResponse` unless the reply has the members in `about`, and valid URLs.
-
-    A dot separates the name of a nested member: `row.id`.
-    """
+    """Raise `InvalidResponse` unless a reply has the members (`row.id`) and valid URLs."""
     for path, requested in (about or {}).items():
         received = answer
         for name in path.split("."):

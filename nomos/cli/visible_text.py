@@ -14,8 +14,7 @@ from nomos.invisible_text import is_invisible
 
 MARK: Final = "bold black on yellow"
 MAX_SHOWN: Final = 120
-MAX_LINE: Final = 4096
-"""Columns of a line where the output is no terminal."""
+MAX_LINE: Final = 4096  # columns of a line where the output is no terminal
 
 
 def shown(text: str, *, quoted: bool = False) -> Text:

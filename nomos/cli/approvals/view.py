@@ -29,8 +29,7 @@ SHORT: Final = 96
 
 ONLY_HASH: Final = "The agent sent only the hash of this text. You cannot read the text."
 
-NARROW: Final = 20
-"""Minimum width in columns to which text is folded."""
+NARROW: Final = 20  # minimum width in columns to which text is folded
 
 STATE_STYLES: Final = {
     "pending": "bold yellow",
@@ -121,10 +120,7 @@ def _vote(vote: View) -> Text:
 
 
 def members(values: Mapping[str, Any], bound: Mapping[str, Any] | None = None) -> Iterator[Text]:
-    """Yield each member of an object: `name: value`, or the name and then a block of text.
-
-    `bound` are the values that will be signed.
-    """
+    """Yield each member, `name: value` or a block of text; `bound` are the values to be signed."""
     for name, each in values.items():
         head = Text.assemble(shown(name), ": ")
         first, *rest = value(each)

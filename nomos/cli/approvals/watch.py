@@ -23,13 +23,9 @@ from nomos.errors import RateLimited, ServerError, Unreachable
 
 POLL_SECONDS: Final = 2.0
 REDRAW_SECONDS: Final = 0.5
-TIMEOUT: Final = 5.0
-"""Seconds for one poll; the screen is not redrawn meanwhile."""
-
+TIMEOUT: Final = 5.0  # seconds for one poll; the screen is not redrawn meanwhile
 MAX_LISTED: Final = 200
-MAX_NAMED: Final = 6
-"""Requests that do not fit on the screen and are listed by id."""
-
+MAX_NAMED: Final = 6  # requests that do not fit on the screen and are listed by id
 View = dict[str, Any]
 
 

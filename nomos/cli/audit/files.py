@@ -15,9 +15,7 @@ from nomos._io.signer import Signer, shared
 from nomos.audit.check import Check
 from nomos.errors import ConfigurationError, InvalidResponse
 
-PROGRESS_ROWS: Final = 500
-"""Rows between two calls of `progress`."""
-
+PROGRESS_ROWS: Final = 500  # rows between two calls of `progress`
 MAX_PIN: Final = 16 * 1024
 _ROW: Final = b'{"hash":"'
 _END: Final = b'{"last":'
@@ -64,10 +62,7 @@ def read_pin(given: str | None) -> str | None:
 
 
 def save(lines: Iterator[bytes], path: Path, progress: Callable[[int], None]) -> int:
-    """Write an export to a file and return the number of rows.
-
-    The file is created only when the export is complete.
-    """
+    """Write an export to a file, created once it is complete; return the number of rows."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -83,10 +78,7 @@ def save(lines: Iterator[bytes], path: Path, progress: Callable[[int], None]) ->
 
 
 def copy(lines: Iterator[bytes], file: BinaryIO, progress: Callable[[int], None]) -> int:
-    """Write the lines of an export and return the number of rows.
-
-    Raises `InvalidResponse` if the last line of the export is missing.
-    """
+    """Write an export; return the rows. Raises `InvalidResponse` if the last line is missing."""
     rows, last = 0, next(lines, b"")
     for line in lines:
         file.write(last + b"\n")

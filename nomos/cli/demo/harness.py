@@ -100,8 +100,7 @@ class DemoHarness:
             )
 
 
-Play = Callable[[DemoHarness], DemoStep]
-"""One step; its name is the name of the function."""
+Play = Callable[[DemoHarness], DemoStep]  # one step; its name is the name of the function
 
 
 def decision_facts(grant: Grant) -> str:

@@ -27,10 +27,7 @@ STEPS: tuple[Play, ...] = (*TOKENS, *APPROVALS, *SWARM, *AUDIT)
 
 
 def run(policies: Path | None, *, as_json: bool, keep: Path | None) -> bool:
-    """Run the steps until one fails; return whether all succeeded.
-
-    `keep` is a folder for the exported audit log. Without it, the export is deleted at the end.
-    """
+    """Run the steps until one fails; return whether all succeeded. `keep` is where exports go."""
     with _export_folder(keep) as exports, _started(policies, exports, quiet=as_json) as demo:
         for play in STEPS:
             name = play.__name__

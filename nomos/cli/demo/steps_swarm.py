@@ -15,9 +15,7 @@ from nomos.cli.demo.harness import NOTE, PURPOSE, READ, DemoHarness, DemoStep, P
 from nomos.errors import NomosError
 
 REPLY_TIMEOUT: Final = 30.0
-REVOKED_WITHIN: Final = 5.0
-"""Seconds from a revocation within which the PDP must refuse."""
-
+REVOKED_WITHIN: Final = 5.0  # seconds from a revocation within which the PDP must refuse
 POLL_SECONDS: Final = 0.02
 
 

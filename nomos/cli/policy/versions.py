@@ -50,10 +50,7 @@ def put(path: Path, operator: Operator, *, activate: bool, revoke: bool, as_json
 
 
 def change(version: int | None, operator: Operator, *, revoke: bool, as_json: bool) -> None:
-    """Activate a version; None is the one active before.
-
-    With `revoke`, grants for services that the version would not issue are revoked.
-    """
+    """Activate a version (None: the one before); `revoke` live grants that it would not issue."""
     body: dict[str, Any] = {"revokeLive": True} if revoke else {}
     if version is None:
         # Of two operators who roll back at once, the second must not undo the first.

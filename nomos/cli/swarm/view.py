@@ -30,9 +30,7 @@ from nomos.constraints import from_pol
 from nomos.errors import ConfigurationError
 from nomos.models import describe_resource
 
-NAMED: Final = 2
-"""Agents of a group that are named; the others are counted."""
-
+NAMED: Final = 2  # agents of a group that are named; the others are counted
 LISTED: Final = 4
 """Commands listed for each kind of action of a group; the others are counted."""
 
@@ -228,10 +226,7 @@ class _SwarmView:
 
 
 def condition(statement: Any) -> str:
-    """Return a policy statement as text: `.args.state == "open"`, or a constraint in words.
-
-    A value that is not a statement is returned as JSON.
-    """
+    """Return a statement as `.args.state == "open"` or in words; any other value as JSON."""
     match statement:
         case [str(operator), str(selector), value] if operator in _COMPARISONS:
             return f"{selector} {operator} {json.dumps(value, ensure_ascii=False)}"

@@ -23,9 +23,7 @@ from nomos._core.parent_env import read as read_chains
 from nomos.cli.console import stderr
 from nomos.errors import ConfigurationError, MalformedChain
 
-MAX_INPUT: Final = 1024 * 1024
-"""Bytes of input, the limit of chains in a file."""
-
+MAX_INPUT: Final = 1024 * 1024  # bytes of input, the limit of chains in a file
 SETTING: Final = "FILE"
 
 Kind = Literal["invocation", "chain", "receipt"]

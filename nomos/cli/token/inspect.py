@@ -57,10 +57,7 @@ class TokenFinding:
 
 @dataclass(frozen=True)
 class Hop:
-    """One token of a chain: its claims if it can be read, and its problems.
-
-    `checked` is False if it was not compared with the links before it.
-    """
+    """One token of a chain with its problems; `checked`: compared with the links before it."""
 
     number: int
     kind: Literal["delegation", "invocation"]

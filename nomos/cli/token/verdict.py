@@ -32,10 +32,7 @@ REPLAY: Final = "whether it was used before: only the service knows"
 
 @dataclass(frozen=True)
 class GivenRevocations:
-    """The ids given with --revoked, and the revocations of the feed at `url`, if it is followed.
-
-    `described` names both sources; it is empty without any.
-    """
+    """The ids of --revoked and those of the feed at `url`; `described` names both, or is empty."""
 
     ids: frozenset[str]
     url: str = ""

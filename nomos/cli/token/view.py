@@ -30,14 +30,10 @@ LABEL: Final = 9
 LISTED: Final = 12
 """Maximum number of statements, and of arguments, shown per token; --json has all."""
 
-MAX_TEXT: Final = 400
-"""Maximum number of characters shown of one value."""
-
+MAX_TEXT: Final = 400  # maximum number of characters shown of one value
 WRONG: Final = "✗"
 
-NARROW: Final = 24
-"""Minimum width in columns to which text is folded."""
-
+NARROW: Final = 24  # minimum width in columns to which text is folded
 UNITS: Final = ((86400, "day"), (3600, "h"), (60, "min"), (1, "s"))
 
 NOT_VERIFIED: Final = (
@@ -48,10 +44,7 @@ NOT_VERIFIED: Final = (
 
 @dataclass
 class Rail:
-    """Lines on a rail: a mark for each token, and its facts under it, folded.
-
-    The rail ends at the last token.
-    """
+    """Lines on a rail: a mark for each token, its facts folded under it. The last token ends it."""
 
     rows: list[tuple[str, str, Text]] = field(default_factory=list)
 
