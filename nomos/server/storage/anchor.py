@@ -22,9 +22,7 @@ from nomos.audit.chain import Head
 from nomos.server.storage.files import write_private
 
 FILE: Final = "nomos.anchor"
-SLOT: Final = 8192
-"""Bytes of a slot; each is in disk blocks of its own."""
-
+SLOT: Final = 8192  # bytes of a slot; each is in disk blocks of its own
 VERSION: Final = 1
 MAX_HEADS: Final = 24
 """The maximum number of ends of logs that are stored: three logs of eight tenants."""
@@ -36,10 +34,7 @@ class DamagedAnchor(Exception):
 
 @dataclass(frozen=True)
 class AnchorMark:
-    """The state of a database: its identity, its number of commits, the ends of its logs.
-
-    `commits` is 0 for a folder that is being made: nothing was stored yet.
-    """
+    """A database's identity, its number of commits (0: nothing stored), and ends of its logs."""
 
     database: str = ""
     commits: int = 0

@@ -97,10 +97,7 @@ def add_key(connection: Connection, key: ApiKey, now: int) -> None:
 
 
 def active_operators(connection: Connection, tenant: str) -> frozenset[str]:
-    """Return the active operators who cover every role: without any, no operator could be made.
-
-    One whose row is damaged does not count.
-    """
+    """Return the active operators of every role, who make others; a damaged row does not count."""
     wanted = (
         sa.select(apps.c.id, api_keys.c.covers)
         .join(api_keys, api_keys.c.app == apps.c.id)

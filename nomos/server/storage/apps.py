@@ -80,10 +80,7 @@ class Apps:
         return list(held) == [key.secret_hash]
 
     async def disable(self, tenant: str, ident: str, receipt: Record) -> bool:
-        """Disable the app, so that its keys are refused; False if it was disabled before.
-
-        Raises LastOperator.
-        """
+        """Disable the app, so its keys are refused; False if it is already. Raises LastOperator."""
         now = int(self._clock())
 
         def work(connection: Connection) -> bool:

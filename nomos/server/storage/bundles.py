@@ -20,9 +20,7 @@ from nomos.server.storage.damaged_rows import Listed, Rows, listed, one, one_of,
 from nomos.server.storage.database import Database
 from nomos.server.storage.tables import activations, bundles
 
-Origin = Literal["file", "api"]
-"""`file`: read at a server's start; `api`: uploaded while it ran."""
-
+Origin = Literal["file", "api"]  # `file`: read at a server's start; `api`: uploaded while it ran
 ORIGINS: Final[tuple[Origin, ...]] = get_args(Origin)
 
 Act = Literal["put", "activate", "rollback"]
@@ -103,10 +101,7 @@ class Policies:
         act: Literal["activate", "rollback"] = "activate",
         after: int | None = None,
     ) -> Activation | None:
-        """Activate `version`; if it is active already, that is no error.
-
-        None, and nothing is done, if activation `after` is no longer the last one.
-        """
+        """Activate `version`, also again; None, and no change, if `after` is not the last one."""
 
         def work(connection: Connection) -> Activation | None:
             last = _last(connection, who.tenant)

@@ -53,10 +53,7 @@ def newest(connection: Connection, tenant: str, log: Log) -> StoredCheckpoint | 
 def between(
     connection: Connection, tenant: str, log: Log, after: int, until: int
 ) -> dict[int, str]:
-    """Return the checkpoints over rows after one number and up to another.
-
-    One that is damaged is left out: other checkpoints prove the same rows.
-    """
+    """Return the checkpoints over rows in a range. A damaged one is left out: others prove them."""
     rows = connection.execute(
         sa.select(checkpoints.c.seq, sa.cast(checkpoints.c.token, sa.LargeBinary)).where(
             checkpoints.c.tenant == tenant,

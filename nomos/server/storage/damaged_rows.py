@@ -19,8 +19,7 @@ from nomos.server.storage.failures import StorageUnavailable
 
 T = TypeVar("T")
 
-LATEST: Final = 253_402_300_799
-"""The last second of the year 9999; no `_at` is later."""
+LATEST: Final = 253_402_300_799  # the last second of the year 9999; no `_at` is later
 
 
 class Damaged(StorageUnavailable):
@@ -81,10 +80,7 @@ def listed(
     read: Callable[[Rows], Iterable[T]],
     values: Mapping[str, Any] | None = None,
 ) -> Listed[T]:
-    """Read rows at once; if that fails, one by one, leaving out those that cannot be read.
-
-    `read` makes one item of each row. Rows are selected, and named, by their `key`.
-    """
+    """Read rows with `read`; if that fails, one by one without damaged ones, named by `key`."""
     try:
         with naming("a row"):
             return Listed(_all(connection, wanted, read, values))

@@ -236,10 +236,7 @@ class Database:
 
 
 class ThreadConnections:
-    """A connection for each thread, kept open between transactions.
-
-    Taking one from the pool and returning it costs more than an ordinary transaction.
-    """
+    """A connection for each thread, kept open: the pool takes longer than a transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self.keeping: AnchorKeeper | None = None

@@ -21,10 +21,7 @@ class StorageClosed(StorageUnavailable):
 
 
 class StorageLost(StorageUnavailable):
-    """Stored data was lost: files were replaced, or rows are missing.
-
-    The message names the file and the remedy; it contains no path.
-    """
+    """Files were replaced, or rows are missing. The message names file and remedy, but no path."""
 
 
 class Forgotten(StorageUnavailable):

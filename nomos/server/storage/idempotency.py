@@ -47,10 +47,7 @@ def find(connection: Connection, app: str, key: str, now: int) -> StoredAnswer |
 
 
 def add(connection: Connection, stored: StoredAnswer) -> StoredAnswer | None:
-    """Store `stored`, unless its key has an answer already, which is then returned.
-
-    The caller holds the database's write lock, so no other write comes between.
-    """
+    """Store `stored`, or return the answer that its key has. The caller holds the write lock."""
     while connection.execute(_INSERT_NEW, dict(vars(stored))).rowcount == 0:
         earlier = _find(connection, stored.app, stored.key)
         if earlier is not None and _kept(earlier, stored.created_at):

@@ -35,8 +35,7 @@ COLUMNS: Final = {
 """Columns that repeat values from the hashed text of a row."""
 
 ROWS_AT_ONCE: Final = 1000
-MAX_NAMED: Final = 3
-"""The maximum number of damaged rows that a message names."""
+MAX_NAMED: Final = 3  # the maximum number of damaged rows that a message names
 
 
 @dataclass

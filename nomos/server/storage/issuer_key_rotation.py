@@ -35,10 +35,7 @@ class IssuerKeys:
     async def succeed(
         self, key: IssuerKey, at: int, receipts: Collection[Record], *, revoked: Collection[str]
     ) -> None:
-        """Make `key` the active one, and store the receipts. Raises ConcurrentRotation.
-
-        `revoked` names keys before it that are to be revoked.
-        """
+        """Activate `key`, revoke keys before it, store receipts. Raises ConcurrentRotation."""
 
         def work(connection: Connection) -> None:
             issuer_keys.add(connection, key, at)

@@ -38,10 +38,7 @@ class ConcurrentRotation(NomosError):
 
 @dataclass(frozen=True)
 class IssuerKey:
-    """One key of a tenant, with its row in the log and the checkpoint over that.
-
-    Times are Unix seconds; `file` is the name of the key file, without its ending.
-    """
+    """A tenant's key, its row and checkpoint; times in Unix seconds, `file` without its ending."""
 
     tenant: str
     did: str
@@ -81,10 +78,7 @@ def every(connection: Connection) -> tuple[IssuerKey, ...]:
 
 
 def add(connection: Connection, key: IssuerKey, at: int) -> None:
-    """Append a key after the tenant's last one, which retires; `at` in milliseconds.
-
-    Raises ConcurrentRotation unless the log still ends where the key's row follows it.
-    """
+    """Append a key, `at` in milliseconds. Raises ConcurrentRotation if it is not the log's next."""
     placed = logs.append(connection, key.tenant, "keys", content(key.did, at))
     if placed != key.link:
         raise ConcurrentRotation("another process has changed this tenant's keys meanwhile; retry")

@@ -22,9 +22,7 @@ PRUNE_EVERY: Final = 32
 PRUNED_AT_ONCE: Final = 2 * PRUNE_EVERY
 """Old rows deleted by each 32nd claim: more than were added, so the table stays small."""
 
-GAP_SECONDS: Final = 3600
-"""Spans that are no farther apart are joined."""
-
+GAP_SECONDS: Final = 3600  # spans that are no farther apart are joined
 MAX_SPANS: Final = 64
 
 INSERTS: Final[Mapping[str, sa.Executable]] = {

@@ -100,10 +100,7 @@ def add(
 
 
 def claim(connection: Connection, now: int, lease: int, count: int) -> tuple[Message, ...]:
-    """Claim up to `count` messages that are due; no other process gets them for `lease` seconds.
-
-    A damaged message is given up: it must not block the others.
-    """
+    """Claim up to `count` due messages, for `lease` seconds; a damaged message is given up."""
     taken = []
     due = listed(connection, _DUE, outbox.c.id, list, {"now": now, "count": count})
     for ident in due.damaged:

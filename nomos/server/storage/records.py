@@ -30,9 +30,7 @@ CHOSEN: Final = ("command", "resource", "args", "purpose", "request_id", "detail
 MAX_TEXT: Final = 512 * 1024
 """The maximum number of characters of a row: half of an export's longest line."""
 
-MAX_FAMILY: Final = 500
-"""The maximum number of records of one tree that are returned."""
-
+MAX_FAMILY: Final = 500  # the maximum number of records of one tree that are returned
 COLUMNS: Final = ("id", "kind", "at", "app", "cid", "parent", "root")
 """Columns that repeat members of the hashed text, so that rows can be found by them."""
 
@@ -198,10 +196,7 @@ def apps_of_cid(connection: Connection, tenant: str, cid: str) -> tuple[str | No
 
 
 def decisions_since(connection: Connection, at: int) -> Sequence[tuple[str, int, int]]:
-    """Return the number of decisions for each app in each second since `at`: (app, second, count).
-
-    Identifiers sort by time, so only the end of one index is read.
-    """
+    """Return (app, second, count) of the decisions since `at`; reads the end of one index only."""
     second = (records.c.at // 1000).label("second")
     rows = connection.execute(
         sa.select(records.c.app, second, sa.func.count())

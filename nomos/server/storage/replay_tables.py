@@ -20,8 +20,7 @@ from nomos.server.storage.tables import followed, nonces, nonces_spans
 _LOCK: Final = 0x6E6F6D6F73
 """The advisory lock under which processes that start together make the tables, on PostgreSQL."""
 
-_SPANS: Final = 2**62
-"""Stored instead of a time: deleted nonces are described by spans."""
+_SPANS: Final = 2**62  # stored instead of a time: deleted nonces are described by spans
 
 _forgotten: Final = sa.Table(
     "nonces_forgotten",

@@ -65,10 +65,7 @@ def _add(connection: Connection, tenant: str, ident: str, at: int, kind: Kind) -
 
 
 def after(connection: Connection, tenant: str, seq: int, limit: int) -> tuple[ChainedRow, ...]:
-    """Return the rows of the log that follow number `seq`, in order.
-
-    Raises Damaged for a damaged row: a follower must not miss one.
-    """
+    """Return the log's rows after `seq`, in order. Raises Damaged: a follower must miss none."""
     raw = (sa.cast(column, sa.LargeBinary) for column in (revocations.c.hash, revocations.c.text))
     wanted = (
         sa.select(revocations.c.seq, *raw)

@@ -18,8 +18,7 @@ from nomos.server.storage.steady_clock import Steady
 from nomos.server.storage.tables import revocations, service_grants
 
 PRUNE_EVERY: Final = 32
-PAGE: Final = 1_000
-"""The maximum number of grants that are read at once."""
+PAGE: Final = 1_000  # the maximum number of grants that are read at once
 
 
 class ServiceGrants:
@@ -47,10 +46,7 @@ class ServiceGrants:
     async def live(
         self, tenant: str, after: ServiceGrant | None = None
     ) -> tuple[ServiceGrant, ...]:
-        """Return some of the tenant's grants that have not expired and are not revoked themselves.
-
-        Those that expire last come first; `after` is the last one of the page before.
-        """
+        """Return some unexpired, unrevoked grants after `after`, those that expire last first."""
         columns = service_grants.c
         is_revoked = sa.exists().where(revocations.c.id == columns.cid)
         wanted = (

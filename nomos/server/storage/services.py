@@ -18,10 +18,7 @@ from nomos.server.storage.tables import services
 
 @dataclass(frozen=True)
 class Service:
-    """A service as an operator registered it; its DID is the audience of its tokens.
-
-    `decides`: it is a PDP, which decides each call by policy.
-    """
+    """A registered service, whose DID is its tokens' audience; `decides`: it is a PDP."""
 
     tenant: str
     name: str
@@ -88,10 +85,7 @@ class Services:
         return await self._database.read(listed, wanted, services.c.name, _services)
 
     async def dids(self, tenant: str) -> dict[str, bool]:
-        """Return the DIDs of the tenant's services, and whether each decides by policy.
-
-        A service whose row is damaged is left out.
-        """
+        """Return the services' DIDs and whether each decides by policy, except damaged rows."""
         return {each.did: each.decides for each in (await self.all(tenant)).found}
 
 

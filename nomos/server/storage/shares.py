@@ -51,10 +51,7 @@ class NonceShares:
             self._counted[holder.what].take(connection, holder, now)
 
     def claim(self, connection: Connection, used: UsedNonce, now: int) -> bool:
-        """Return True the first time that this nonce is claimed, within the shares.
-
-        Raises ShareExceeded; Forgotten if it may have been used and deleted.
-        """
+        """Claim a nonce, True once. Raises ShareExceeded; Forgotten if perhaps used and deleted."""
         self.check(connection, used.issuer, used.family, now)
         first = nonces.claim(connection, used)
         # Checked last: a claim that succeeded because of a deletion just now is detected here.

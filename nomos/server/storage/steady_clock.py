@@ -31,10 +31,7 @@ class Steady:
         self._began = (clock(), monotonic())
 
     def now(self) -> int | None:
-        """Return Unix seconds; None while it is not known whether the clock is right.
-
-        A jump restarts the hour.
-        """
+        """Return Unix seconds; None while the clock may be wrong. A jump restarts the hour."""
         wall, awake = self._clock(), self._monotonic()
         began_wall, began = self._began
         if abs((wall - began_wall) - (awake - began)) > SLACK_SECONDS:

@@ -125,10 +125,7 @@ class Store:
     # What the control plane needs
 
     async def record_answer(self, receipt: Record, stored: StoredAnswer) -> StoredAnswer | None:
-        """Store a receipt, and the answer to be repeated if the question had a key.
-
-        If the key was answered meanwhile, nothing is stored, and that answer is returned.
-        """
+        """Store a receipt and a repeatable answer, or return the answer that its key has."""
         prune = next(self._answers) % idempotency.PRUNE_EVERY == 0
         now = self.steady.now() if prune else None
         return await self.database.write(idempotency.add_recorded, receipt, stored, now)

@@ -21,11 +21,8 @@ from nomos.server.storage.records import Found, Lost, Row
 from nomos.server.storage.tables import records as rows
 from nomos.server.storage.tables import revocations
 
-MAX_SEARCHED: Final = 20_000
-"""The number of links that are searched for a swarm, newest first."""
-
-AT_ONCE: Final = 5_000
-"""The maximum number of identifiers in one query of the database."""
+MAX_SEARCHED: Final = 20_000  # the number of links that are searched for a swarm, newest first
+AT_ONCE: Final = 5_000  # the maximum number of identifiers in one query of the database
 
 
 class Swarms:

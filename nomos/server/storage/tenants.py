@@ -9,8 +9,7 @@ from sqlalchemy.engine import Connection
 
 from nomos.server.storage.tables import tenants
 
-DEFAULT: Final = "default"
-"""The tenant of a server that has no other."""
+DEFAULT: Final = "default"  # the tenant of a server that has no other
 
 
 def issuer_of(connection: Connection, tenant: str) -> str | None:

@@ -21,15 +21,11 @@ from nomos.server.storage import nonces, records
 from nomos.server.storage.failures import StorageUnavailable
 from nomos.server.storage.tables import api_keys, probes, revocations
 
-LEAST_FREE: Final = 32 * 1024 * 1024
-"""Bytes that must be free for a server to be ready."""
-
+LEAST_FREE: Final = 32 * 1024 * 1024  # bytes that must be free for a server to be ready
 SIZE: Final = 32 * 1024
 """Bytes that are written: more than a decision with the largest arguments."""
 
-KEPT_SECONDS: Final = 1.0
-"""How long one result is used for all callers."""
-
+KEPT_SECONDS: Final = 1.0  # how long one result is used for all callers
 TENANT: Final = "nomos:probe"
 """The tenant of the rows that are rolled back; no tenant has such a name."""
 
