@@ -27,10 +27,7 @@ class TokenApproval:
 def approval(
     meta: Mapping[str, Any], links: Sequence[UnverifiedLink], audience: str
 ) -> TokenApproval | None:
-    """Return the approval in the root's `meta`, None if there is none.
-
-    Raises PdpError for one that is not in the issuer's form.
-    """
+    """Return the approval in the root's `meta`, or None. Raises PdpError for another form."""
     if "approval" not in meta:
         return None
     root, *rest = links

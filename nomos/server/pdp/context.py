@@ -83,8 +83,7 @@ class PdpLimits:
         return 2 * self.file + 64 * KIB if holds_file else self.body
 
 
-RECEIPT_BYTES: Final = 1024
-"""Bytes that the receipts of a call take besides the call itself."""
+RECEIPT_BYTES: Final = 1024  # bytes that the receipts of a call take besides the call itself
 
 
 def call_quotas() -> Quotas:

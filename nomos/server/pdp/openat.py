@@ -31,10 +31,7 @@ NOTHING_THERE: Final = "there is no such file or folder"
 
 @contextmanager
 def folder(root: int, segments: Sequence[str], hint: str = "") -> Iterator[int]:
-    """Yield a descriptor of the folder at `segments` within `root`, closed afterwards.
-
-    `hint` is the end of the message about a missing folder.
-    """
+    """Yield a descriptor of the folder at `segments`; `hint` ends a missing folder's message."""
     # Opened again, not duplicated: duplicates share one position when a folder is listed.
     held = os.open(".", _FOLDER, dir_fd=root)
     try:

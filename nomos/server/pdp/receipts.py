@@ -95,10 +95,7 @@ class PdpCall:
 
 
 def size_on_record(case: PdpCall, links: Sequence[UnverifiedLink], *, receipts: int) -> int:
-    """Return about how many bytes a call adds to the audit log, besides the fixed part.
-
-    `links` are its chain: those that agents signed are recorded, with their statements.
-    """
+    """Return about how many bytes a call adds to the audit log, with the `links` it records."""
     called = json.dumps([dict(case.resource), recorded_args(case.args or {})])
     statements = json.dumps([link.payload["pol"] for link in links[1:]])
     return receipts * len(called) + len(statements)

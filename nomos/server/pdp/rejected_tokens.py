@@ -55,10 +55,7 @@ class RejectedTokens:
         call: Call | None,
         refusal: PdpError,
     ) -> None:
-        """Record a rejected token. Never raises, since its reply is already decided.
-
-        Of a token that the binary could not read, neither claims nor call are recorded.
-        """
+        """Record a rejected token, claims only if readable. Never raises: the reply is decided."""
         claimed = rejection.claims if rejection.was_read else None
         claimed = claimed if isinstance(claimed, UnverifiedToken) else None
         call = None if claimed is None else call

@@ -38,10 +38,7 @@ CONTROL_PLANES: Final = ("/v1/", "/.well-known/nomos")
 
 
 def create_pdp(context: PdpContext) -> Starlette:
-    """Return the PDP as an ASGI application.
-
-    If it is served without lifespan events, close it by `await app.state.gate.close()`.
-    """
+    """Return the PDP's application; if there is no lifespan, close `app.state.gate`."""
     gate = Gate(context)
 
     @asynccontextmanager

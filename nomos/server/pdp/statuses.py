@@ -60,10 +60,7 @@ def unavailable(message: str) -> PdpError:
 def denied(
     reason: DenyReason, message: str, *, hop: int | None = None, fix: str | None = None
 ) -> PdpError:
-    """Return the PdpError of a deny, with the `fix` for its reason if none is given.
-
-    A 401 has the header that asks for a bearer token.
-    """
+    """Return a deny's PdpError, with the `fix` of its reason by default; 401 with its challenge."""
     headers = (
         {"www-authenticate": 'Bearer error="invalid_token"'}
         if STATUS_BY_REASON[reason] == 401

@@ -80,10 +80,7 @@ def presented(context: PdpContext, authorization: Sequence[str], query: bytes) -
 async def verify(
     context: PdpContext, token: PresentedToken, call: Call | None
 ) -> VerifiedClaims | Rejection:
-    """Return what a token proves for `call`, or why it is rejected.
-
-    `call` is None if the request's call is unknown, or its body was not read yet.
-    """
+    """Return what a token proves for `call` (None: unknown or unread), or why it is rejected."""
     request = _verify_request(
         context, invocation=token.text, audience=context.pdp_did, call=call, pdp=True
     )
@@ -192,10 +189,7 @@ def no_answer() -> PdpError:
 
 
 def read_token(authorization: Sequence[str], query: bytes, most: int) -> str:
-    """Return the token of the one `Authorization` header, of at most `most` characters.
-
-    Raises PdpError for anything else.
-    """
+    """Return the one bearer token, of at most `most` characters. Raises PdpError otherwise."""
     try:
         return bearer.read_token(authorization, query, missing=_MISSING, most=most)
     except BearerFault as fault:
