@@ -38,9 +38,7 @@ from nomos.server.storage.records import Found, Lost, Row
 MEDIA_TYPE: Final = "application/x-ndjson"
 MAX_LIMIT: Final = 500
 LIMIT: Final = 50
-ROWS_AT_ONCE: Final = 200
-"""The maximum number of rows of an export in memory."""
-
+ROWS_AT_ONCE: Final = 200  # the maximum number of rows of an export in memory
 log = logging.getLogger("nomos.server")
 
 _ID: Final = re.compile(r"evt_[0-9a-z]{26}(?:_end)?")

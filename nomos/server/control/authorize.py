@@ -96,10 +96,7 @@ async def _check_agent(context: Context, caller: ApiKey, agent: str) -> None:
 async def _services(
     context: Context, caller: ApiKey, message: AuthorizeRequest
 ) -> Mapping[str, bool]:
-    """Return the services other than the PDP, and whether each evaluates policy.
-
-    They are looked up only if the question names another audience.
-    """
+    """Return the other services and whether each decides; looked up for another audience only."""
     if message.audience in (None, context.pdp_did):
         return {}
     return await context.store.services.dids(caller.tenant)

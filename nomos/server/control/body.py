@@ -64,10 +64,7 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def sorted_json(value: object) -> bytes:
-    """Return one text for equal requests, to hash and measure; it is never signed.
-
-    Not RFC 8785: 9.0 and 9 differ. Hashes of this form are stored with idempotency keys.
-    """
+    """Return one text for equal requests, for stored hashes. Not RFC 8785: 9.0 and 9 differ."""
     return json.dumps(
         value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
     ).encode()

@@ -40,8 +40,7 @@ T = TypeVar("T")
 NO_JWT: Final = "this is not three base64url parts joined by dots"
 CODES: Final[dict[str, DenyReason]] = {code: code for code in get_args(VerificationCode)}
 
-MAX_SHOWN: Final = 200
-"""The maximum number of characters of a statement in a message."""
+MAX_SHOWN: Final = 200  # the maximum number of characters of a statement in a message
 
 
 RECORDED: Final = RevocationRules(recorded=True)
@@ -70,10 +69,7 @@ def read(context: Context, tokens: Sequence[str]) -> ClaimedChain | ChainFault:
 async def prove(
     context: Context, chain: ClaimedChain, tenant: str, audience: str
 ) -> HeldCapability | ChainFault:
-    """Verify a chain of the tenant that ends in `audience`.
-
-    Its policies are not evaluated: they are signed into every grant on it.
-    """
+    """Verify a chain that ends in `audience`; its policies are only signed into grants on it."""
     request = _verify_request(context, tenant, chain=list(chain.tokens), audience=audience)
     found = await run(context, verification.verify(request, chain.claims, RECORDED))
     if isinstance(found, Rejection):

@@ -91,10 +91,7 @@ def issue(
     owner: str | None = None,
     repeat: RepeatedRequest | None = None,
 ) -> IssuedKey:
-    """Make an app and an API key for it; `covers` are the roles that an operator votes for.
-
-    With `repeat`, both are derived from it instead of being random.
-    """
+    """Make an app and its key, random or from `repeat`; `covers` are roles it votes for."""
     if not NAME.fullmatch(name):
         message = "an app's name has 1 to 100 characters and no control characters"
         raise ConfigurationError(message, setting="name")

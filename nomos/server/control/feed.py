@@ -30,8 +30,7 @@ from nomos.server.http.query import Number, Query, Word
 from nomos.server.storage.revocations import Page
 
 PAGE: Final = 1000
-MAX_WAIT: Final = 2
-"""The heartbeat of the feed, in seconds."""
+MAX_WAIT: Final = 2  # the heartbeat of the feed, in seconds
 
 _QUERY: Final = Query(
     Number(

@@ -81,10 +81,7 @@ def is_invocation(authorization: Sequence[str]) -> bool:
 
 
 async def identify(context: Context, request: Request, authorization: str) -> AgentPrincipal:
-    """Return the agent that signed the invocation of a question, whatever the question.
-
-    Raises ControlError if the invocation does not prove its signer.
-    """
+    """Return the agent that signed a question's invocation. Raises ControlError if unproven."""
     try:
         return await _identify(context, bearer.read([authorization], b""))
     except SignerError as failure:
@@ -114,10 +111,7 @@ async def authenticate(context: Context, request: Request, authorization: str) -
 
 
 async def check_app(context: Context, holder: ApiKey) -> None:
-    """Raise ControlError if the holder's app is disabled or revoked.
-
-    The app of a faulty chain is not looked up: its reply only describes the fault.
-    """
+    """Raise ControlError if the app is disabled or revoked; not looked up for a faulty chain."""
     if isinstance(holder, AgentPrincipal) and holder.fault is not None:
         return
     found = await context.store.apps.find(holder.tenant, holder.app)

@@ -15,8 +15,7 @@ MOST_CALLERS: Final = 1024
 
 MAX_LONG_POLLS: Final = 500
 MOST_OF_ONE_APP: Final = 20
-RESERVED: Final = 50
-"""Places reserved for operators, so that agents cannot block them."""
+RESERVED: Final = 50  # places reserved for operators, so that agents cannot block them
 
 
 class LoginThrottle:
@@ -40,10 +39,7 @@ class LoginThrottle:
 
 
 class LongPollLimiter:
-    """Places for waiting requests, each of which holds a connection and memory.
-
-    Each app has a share.
-    """
+    """Places for waiting requests, which hold a connection and memory each; apps have shares."""
 
     def __init__(self) -> None:
         self.gate = ConcurrencyGate(MOST_OF_ONE_APP)

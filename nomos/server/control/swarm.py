@@ -26,9 +26,7 @@ LIMIT: Final = 10
 RECORDS: Final = 10_000
 """The maximum number of records read to show one swarm: links, and the latest others."""
 
-RECORDS_IN_LIST: Final = 2_000
-"""The same when swarms are listed."""
-
+RECORDS_IN_LIST: Final = 2_000  # the same when swarms are listed
 DAMAGED_ROWS: Final = "Damaged rows of the audit log that belong here."
 
 _LISTED: Final = Query(Number("limit", least=1, most=MAX_LIMIT, default=LIMIT))
