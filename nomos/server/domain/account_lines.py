@@ -26,18 +26,14 @@ UNKNOWN: Final = ""
 
 @dataclass(frozen=True)
 class Account:
-    """An app in a line: its owner, and when it was registered and confirmed.
-
-    Times are Unix seconds; `confirmed_at` is None if it is not confirmed.
-    """
+    """An app in a line: its owner, and Unix times; `confirmed_at` is None before confirmation."""
 
     owner: str | None
     created_at: int = 0
     confirmed_at: int | None = None
 
 
-Accounts = Mapping[str, Account]
-"""Accounts by id, with all of their makers."""
+Accounts = Mapping[str, Account]  # accounts by id, with all of their makers
 
 
 def makers(accounts: Accounts, ident: str) -> tuple[str, ...]:
@@ -100,10 +96,7 @@ def behind(accounts: Accounts, ident: str) -> tuple[str, ...]:
 
 
 def outside(accounts: Accounts, operator: str, ident: str) -> bool:
-    """Return whether `operator` is outside the line of `ident`, neither above it nor below it.
-
-    False if a maker of one of them is unknown.
-    """
+    """Return whether `operator` is neither above nor below `ident`; False for an unknown maker."""
     if not (is_known(accounts, operator) and is_known(accounts, ident)):
         return False
     above = {ident, *makers(accounts, ident)}

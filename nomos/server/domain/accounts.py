@@ -11,8 +11,7 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 EVERY_ROLE: Final = "*"
 
-SERVER: Final = "server"
-"""The actor of a command on the server's own machine."""
+SERVER: Final = "server"  # the actor of a command on the server's own machine
 
 
 @dataclass(frozen=True)

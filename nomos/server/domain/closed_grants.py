@@ -54,10 +54,7 @@ def closure_of(
 def args_bound(
     question: CanonicalRequest, *, exact: bool = False, whole_args: bool = False
 ) -> bool:
-    """Return whether every call of a grant has exactly the question's arguments.
-
-    By default a read may have further ones, such as a page number.
-    """
+    """Return whether every call has the question's arguments only; a read may have others."""
     if question.args is None:
         return False
     return exact or whole_args or question.spec is None or question.spec.risk != "read"

@@ -14,10 +14,7 @@ from nomos.server.domain.prefix import decide_all
 
 
 def evaluate(case: Evaluation, rate: int) -> PolicyDecision:
-    """Decide. Everything that is not clearly an allow is a deny.
-
-    `rate` is the number of the app's questions in the last minute, for policies that limit it.
-    """
+    """Deny what is not clearly an allow. `rate` is the app's questions in the last minute."""
     question, bundle = case.question, case.bundle
     if question.spec is None and not question.commands:
         nearest = nearest_command(bundle.catalog, question.command)

@@ -173,10 +173,7 @@ def action_hash(bound: Mapping[str, Any]) -> str:
 
 
 def same_resource(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Return whether no field that both resources name differs. A missing field matches any value.
-
-    `then` and `now` are the `bound` of two questions.
-    """
+    """Return whether the fields of both `bound` resources are equal; a missing one matches any."""
     one, other = then.get("resource") or {}, now.get("resource") or {}
     return all(same(one[name], other[name]) for name in one if name in other)
 

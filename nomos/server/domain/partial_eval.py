@@ -32,10 +32,7 @@ class KnownCall:
 
 
 def known(question: CanonicalRequest, command: str) -> KnownCall:
-    """Return what is certain of calls of `command` if this question is allowed.
-
-    A path covers everything under it, so it is not certain; nor is a field that was left out.
-    """
+    """Return what is certain of calls: not what is under a path, nor a field that was left out."""
     types = {name: field.type for name, field in question.provider.fields.items()}
     members = {
         ("resource", name): value

@@ -16,8 +16,7 @@ from typing import Any, Final
 MAX_DEPTH: Final = 32
 """The maximum nesting depth; a deeper value is replaced as a whole."""
 
-_U: Final = "(?:_|%5[Ff])"
-"""An underscore, plain or as it may be encoded in a URL."""
+_U: Final = "(?:_|%5[Ff])"  # an underscore, plain or as it may be encoded in a URL
 
 PATTERNS: Final = tuple(
     (kind, re.compile(pattern))
@@ -60,10 +59,7 @@ PATTERNS: Final = tuple(
 
 
 def redact(value: Any, known: Sequence[str] = (), *, depth: int = 0) -> Any:
-    """Return a JSON value without secrets; `known` are strings to remove whatever their form.
-
-    `depth` is how deep the value is within another one.
-    """
+    """Return a JSON value without secrets and the strings `known`; `depth` is its nesting."""
     if isinstance(value, str):
         return redact_text(value, known)
     if not isinstance(value, dict | list):
