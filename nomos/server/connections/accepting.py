@@ -19,9 +19,7 @@ from typing import Final
 
 from nomos.server.connections.table import ConnectionTable
 
-AT_ONCE: Final = 32
-"""Connections accepted before other work of the event loop runs."""
-
+AT_ONCE: Final = 32  # connections accepted before other work of the event loop runs
 PAUSE_SECONDS: Final = 0.2
 """Pause before the next try, when there was no room or no descriptor."""
 

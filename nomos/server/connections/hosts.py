@@ -66,10 +66,7 @@ def is_loopback(host: str) -> bool:
 
 
 def host_names(given: Iterable[str], *urls: str) -> tuple[str, ...]:
-    """Return the names that requests may be for: those given, and those in URLs of this server.
-
-    Raises ConfigurationError for one that is not a host name.
-    """
+    """Return the given hosts, and those of this server's URLs. Raises ConfigurationError."""
     names = []
     for text in given:
         name = text.strip().lower()

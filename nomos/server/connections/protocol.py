@@ -33,9 +33,7 @@ Closing a connection while bytes arrive resets it, and the client may never rece
 MAX_AHEAD: Final = 512 * 1024
 """Bytes that a client may send ahead of the reply to its last request."""
 
-CHECK_SECONDS: Final = 5.0
-"""How often the rate of a body is checked."""
-
+CHECK_SECONDS: Final = 5.0  # how often the rate of a body is checked
 log = logging.getLogger("nomos.server.connections")
 
 
