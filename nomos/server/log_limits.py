@@ -76,10 +76,7 @@ class LogLimit(logging.Filter):
 
 
 def limit_logs(prefixes: Sequence[str] = ("nomos.server", "nomos._io")) -> None:
-    """Limit the existing loggers of the server, once each; not that of the guards.
-
-    `nomos._io` is among them: a PDP that cannot reach its control plane logs there.
-    """
+    """Limit the server's loggers, once each, and `nomos._io`, where a PDP reports outages."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if not isinstance(logger, logging.Logger):
             continue

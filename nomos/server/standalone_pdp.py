@@ -48,10 +48,7 @@ _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class Trust:
-    """The pinned issuer of a PDP, and the API key with which it reads the feed.
-
-    `allow_insecure` names hosts for which plain http is accepted.
-    """
+    """A PDP's pinned issuer and API key for the feed; `allow_insecure` hosts may use plain http."""
 
     issuer: str
     api_key: Secret

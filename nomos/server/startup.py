@@ -15,8 +15,7 @@ from nomos.server.storage.database import StorageUnavailable
 from nomos.server.storage.failures import DiskUnusable
 from nomos.server.storage.store import Store
 
-PDP_KEY: Final = "pdp"
-"""The name of the PDP's key."""
+PDP_KEY: Final = "pdp"  # the name of the PDP's key
 
 
 def check_depth(depth: int) -> None:

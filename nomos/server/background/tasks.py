@@ -13,9 +13,7 @@ from typing import Final
 
 from nomos.server.storage.database import StorageClosed, StorageUnavailable
 
-PAUSE_SECONDS: Final = 1.0
-"""The pause before a failed task is started again."""
-
+PAUSE_SECONDS: Final = 1.0  # the pause before a failed task is started again
 log = logging.getLogger("nomos.server")
 
 TaskFunction = Callable[[], Awaitable[None]]

@@ -32,9 +32,7 @@ AT_ONCE: Final = 8
 """Messages in delivery at a time: a try that hangs occupies one of eight places."""
 
 TRY_SECONDS: Final = 10.0
-LEASE_SECONDS: Final = 30
-"""Longer than one try and the storing of its result."""
-
+LEASE_SECONDS: Final = 30  # longer than one try and the storing of its result
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
 GIVEN_UP_AFTER: Final = 24 * 3600
@@ -102,10 +100,7 @@ class Deliverer:
         self._notifier.notify(TOPIC)
 
     async def _try(self, transport: httpx.AsyncHTTPTransport, message: Message) -> str | None:
-        """Send a message once. Return why that failed; None when the receiver has it.
-
-        The text contains nothing that the receiver sent.
-        """
+        """Send a message once; return why it failed, without text of the receiver, or None."""
         import httpx
 
         try:
@@ -142,10 +137,7 @@ class Deliverer:
         )
 
     def _again_at(self, message: Message) -> int | None:
-        """Return the time of the next try; None if the message is to be given up.
-
-        No message is given up while the clock may have jumped ahead.
-        """
+        """Return the time of the next try; None to give up, never while the clock may be ahead."""
         now, steady = self._clock(), self._outbox.steady.now()
         if steady is not None and steady - message.created_at >= GIVEN_UP_AFTER:
             return None

@@ -113,10 +113,7 @@ async def adopt(store: Store, folder: Path, expected: Expected) -> None:
 def _compared(
     connection: Connection, expected: Expected, *, issuer: bool
 ) -> tuple[str | None, AnchorMark]:
-    """Return the first problem, or None, and the database's current mark.
-
-    `issuer` says whether the folder has the file of an issuer's key.
-    """
+    """Return the first problem or None, and the mark; `issuer`: the folder has an issuer's key."""
     now, anchored = anchor_keeper.mark_of(connection)
     problem: str | None = None
     if expected.mark is None and anchored:

@@ -21,10 +21,7 @@ class BodyFault(Exception):
 async def read_bounded(
     chunks: AsyncIterator[bytes], most: int, seconds: float, *, declared: str = ""
 ) -> bytes:
-    """Return all of a body. Raises BodyFault once it has more than `most` bytes or takes longer.
-
-    `declared` is its `Content-Length`: if that is too large, nothing is read.
-    """
+    """Return a body; BodyFault if it is too slow or large, at once by its `declared` length."""
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > most:
         raise BodyFault("too_large")
     content = bytearray()

@@ -10,9 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-WINDOW: Final = 60
-"""The length of the window, in seconds."""
-
+WINDOW: Final = 60  # the length of the window, in seconds
 MAX_COUNTED: Final = 10_000
 MAX_KEYS: Final = 10_000
 

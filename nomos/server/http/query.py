@@ -91,10 +91,7 @@ class Query:
         self._takes: Final = {each.name: each for each in takes}
 
     def read(self, query: bytes) -> dict[str, Any]:
-        """Return each declared parameter: the value sent, its default, or None.
-
-        Raises InvalidRequest, which names the invalid parameter.
-        """
+        """Return each declared parameter: as sent, its default, or None. Raises InvalidRequest."""
         found: dict[str, Any] = {name: each.default for name, each in self._takes.items()}
         try:
             for name, text in parameters(query, takes=self._takes).items():

@@ -55,10 +55,7 @@ class Quotas:
         self._left: OrderedDict[str, _Left] = OrderedDict()
 
     def take(self, app: str, size: int, now: float) -> None:
-        """Count a request of `size` bytes. Raises QuotaExceeded if too little is left.
-
-        `now` is a monotonic time in seconds.
-        """
+        """Count a request of `size` bytes at `now` (monotonic seconds). Raises QuotaExceeded."""
         left = self._left.pop(app, None) or _Left(self._questions, self._size, now)
         passed = max(0.0, now - left.at)
         left.questions = min(self._questions, left.questions + passed * QUESTIONS_A_SECOND)

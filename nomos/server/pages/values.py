@@ -18,8 +18,7 @@ from nomos.server.pages.visible_text import count_unseen, has_rtl
 SHORT: Final = 96
 """Maximum length of a value in its row; a longer value has its own box."""
 
-BOX_LINES: Final = 16
-"""Lines that a box shows without scrolling."""
+BOX_LINES: Final = 16  # lines that a box shows without scrolling
 
 KINDS: Final[Mapping[type, str]] = {
     str: "text",

@@ -23,12 +23,8 @@ from nomos.server.storage.bundles import Act, Content, PolicyAuthor, Version
 from nomos.server.storage.records import new_receipt_id
 from nomos.server.storage.store import Store
 
-MAX_LISTED: Final = 3
-"""Problems of a stored version that a message lists."""
-
-MAX_WARNED: Final = 20
-"""Warnings of one bundle that are logged."""
-
+MAX_LISTED: Final = 3  # problems of a stored version that a message lists
+MAX_WARNED: Final = 20  # warnings of one bundle that are logged
 log = logging.getLogger("nomos.server")
 
 
@@ -78,10 +74,7 @@ async def adopt(
     tenant: str,
     clock: Callable[[], float],
 ) -> ActivePolicy:
-    """Return the policy that is active at a start: `given`, from files, or the API's last choice.
-
-    Raises ConfigurationError for an active version that no longer validates.
-    """
+    """Return the active policy at a start, `given` or the API's. Raises ConfigurationError."""
     content = Content(given.hash, settings.policies, dict(settings.facts))
     who = policy_author(tenant, clock, by=None)
     version, activation = await store.policies.adopt(who, content)

@@ -6,10 +6,7 @@ from nomos.policy.bundle import Bundle
 
 
 class ActivePolicy:
-    """Holds the active bundle. A decision reads it once and uses it to the end.
-
-    Control plane and PDP of one server share it, so both decide by the same version.
-    """
+    """Holds the active bundle, shared by control plane and PDP; a decision reads it once."""
 
     def __init__(self, bundle: Bundle, version: int = 0, activation: int = 0) -> None:
         self.bundle = bundle

@@ -23,9 +23,7 @@ from nomos.policy.policy_tests import Suite
 SUFFIX: Final = ".cedar"
 FACTS: Final = "facts.yaml"
 TESTS: Final = "tests.yaml"
-TEXT: Final = "<policies>"
-"""The name of policies given as text, in messages."""
-
+TEXT: Final = "<policies>"  # the name of policies given as text, in messages
 STREAM: Final = "<stdin>"
 
 MAX_BYTES: Final = 4 * 1024 * 1024

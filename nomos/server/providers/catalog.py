@@ -35,9 +35,7 @@ RESERVED_NAMES: Final = frozenset(
 )
 """First segments of the servers' own routes."""
 
-MAX_FILE: Final = 256 * 1024
-"""The maximum size of one provider's file, in bytes."""
-
+MAX_FILE: Final = 256 * 1024  # the maximum size of one provider's file, in bytes
 BUILT_IN: Final[Mapping[str, Provider]] = {"github": GITHUB, "filesystem": FILESYSTEM}
 
 _Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -78,9 +76,7 @@ class _InvalidCatalog(Exception):
 def load_catalog(folder: Path | None = None) -> Catalog:
     """Return the built-in providers and those of the `*.yaml` and `*.yml` files in `folder`.
 
-    Raises:
-        ConfigurationError: a file is not a valid provider, or clashes with another; the
-            message names the file and the key.
+    Raises ConfigurationError for an invalid or clashing provider, naming the file and the key.
     """
     here = Path(__file__).parent
     catalog: dict[str, Provider] = {}

@@ -81,10 +81,7 @@ class Issuers:
         """The tenant of each DID whose tokens are accepted."""
 
     async def open(self, tenant: str) -> None:
-        """Make the tenant's first key, or load the active one.
-
-        Raises ConfigurationError if its file is missing or has another key.
-        """
+        """Make the first key, or load the active one. ConfigurationError for a wrong file."""
         try:
             await self.refresh()
         except BrokenKeys as broken:

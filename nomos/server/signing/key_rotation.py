@@ -57,10 +57,7 @@ async def sign_entry(signer: SignerPort, planned: NewKey, by: str, after: Head) 
 
 
 async def prove(signer: SignerPort, keys: Sequence[IssuerKey]) -> None:
-    """Raise BrokenKeys unless each key's row is signed by the key before it.
-
-    The columns of each row are compared with the signed content.
-    """
+    """Raise BrokenKeys unless each key's row, with its columns, is signed by the key before it."""
     entries = [entry(key) for key in keys]
     await trusted_async(entries, keys[-1].tenant, keys[-1].did, checking_async(signer))
     named = [each["row"]["did"] for each in entries]
