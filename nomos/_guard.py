@@ -251,10 +251,7 @@ class GuardBase(GuardCore, ABC):
         raise operator_key_required(self.control_plane_url)
 
     def _release_signing_key(self) -> ForgetKey | None:
-        """Mark the guard closed; return the request that removes its key from the signing binary.
-
-        None if there is nothing to remove, or if another guard still uses the key.
-        """
+        """Mark the guard closed; return the request to remove its key, if any and not shared."""
         if self._closed:
             return None
         did, link = self._did, self._linked
