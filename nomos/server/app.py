@@ -17,7 +17,7 @@ from nomos.models import Secret
 from nomos.policy import bundle as policy
 from nomos.server.background.tasks import BackgroundTasks
 from nomos.server.background.webhooks import Deliverer
-from nomos.server.control import credentials, login, outdated_routes, services
+from nomos.server.control import credentials, grant_review, login, services
 from nomos.server.control.checkpoints import checkpointing
 from nomos.server.control.context import Context as ControlContext
 from nomos.server.control.context import rates_of_apps
@@ -127,7 +127,7 @@ class System:
                 )
                 tasks = BackgroundTasks()
                 closing.push_async_callback(tasks.close)
-                await outdated_routes.warn(control, DEFAULT)
+                await grant_review.warn(control, DEFAULT)
                 tasks.start("issuers", issuers.follow)
                 tasks.start("policies", activation.follower(control, DEFAULT))
                 tasks.start(

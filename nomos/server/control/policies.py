@@ -21,16 +21,16 @@ from nomos._times import iso
 from nomos.errors import ConfigurationError, InvalidPolicy, InvalidRequest, PolicyProblem
 from nomos.models import Absent
 from nomos.policy.bundle import Bundle, Source
-from nomos.server.control import body, messages, outdated_routes
+from nomos.server.control import body, grant_review, messages
 from nomos.server.control.context import Context
 from nomos.server.control.errors import ControlError, shown
+from nomos.server.control.grant_review import OutdatedGrant
 from nomos.server.control.messages import (
     DAMAGED,
     MessageModel,
     PolicyProblemReply,
     ReplyModel,
 )
-from nomos.server.control.outdated_routes import OutdatedGrant
 from nomos.server.control.route import route
 from nomos.server.domain.accounts import ApiKey
 from nomos.server.http.query import Number, Query
@@ -285,9 +285,9 @@ async def _activated(
     context.live.activate(change.bundle, done.version, done.number)
     context.notifier.notify(activation.policy_topic(caller.tenant))
     tenant, request_id = caller.tenant, request.state.request_id
-    revoke = partial(outdated_routes.revoke, context, tenant, by=caller.app, request_id=request_id)
+    revoke = partial(grant_review.revoke, context, tenant, by=caller.app, request_id=request_id)
     wanted = revoke if sent.revoke_live else None
-    found = await outdated_routes.find(context, tenant, revoke=wanted)
+    found = await grant_review.find(context, tenant, revoke=wanted)
     return ActivationReply(
         version=version.number,
         hash=version.content.hash,
@@ -295,7 +295,7 @@ async def _activated(
         activated_at=iso(done.at),
         activated_by=done.by,
         outdated=found.count,
-        outdated_grants=outdated_routes.listed(found.first),
+        outdated_grants=grant_review.listed(found.first),
         revoked=found.revoked if sent.revoke_live else None,
     )
 

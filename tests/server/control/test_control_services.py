@@ -14,7 +14,7 @@ from server.control.people import decide
 from nomos._identifiers import cid_of
 from nomos._io.signer import AsyncSigner
 from nomos.policy.bundle import Source, load
-from nomos.server.control import outdated_routes
+from nomos.server.control import grant_review
 from nomos.server.domain.outdated_grants import ServiceGrant, outdated
 from nomos.server.providers.catalog import load_catalog
 from nomos.server.storage import service_grants
@@ -290,7 +290,7 @@ async def test_all_live_grants_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(service_grants, "PAGE", 2)
-    monkeypatch.setattr(outdated_routes, "MAX_LISTED", 2)
+    monkeypatch.setattr(grant_review, "MAX_LISTED", 2)
     async with opened_plane(tmp_path, signer, open_plane, ALL) as (plane, operator):
         # Grants that live longer, or as long, are read before these.
         lives = ((300, "ops"), (300, "hr"), (300, "ops"), (300, "hr"), (299, "hr"), (298, "hr"))
@@ -324,7 +324,7 @@ async def test_a_start_compares_a_bounded_number_of_live_grants(
     caplog.clear()
     with pytest.MonkeyPatch.context() as few:
         few.setattr(service_grants, "PAGE", 1)
-        few.setattr(outdated_routes, "MAX_AT_START", 2)
+        few.setattr(grant_review, "MAX_AT_START", 2)
         async with open_plane(
             tmp_path / "data", signer, policy=POLICY, providers=tmp_path / "providers"
         ):
