@@ -13,9 +13,12 @@ FOLLOWED: Final = (
     "tests/audit/",
     "tests/constraints/",
     "tests/core/",
+    "tests/kept/test_kept_feed.py",
     "tests/policy/",
     "tests/verify/",
     "tests/test_guard",
+    "tests/test_sealed.py",
+    "tests/test_tracebacks.py",
     "tests/test_webhooks.py",
 )
 """What the paths of these tests begin with."""

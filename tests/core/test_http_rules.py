@@ -173,6 +173,24 @@ def test_a_whole_number_has_one_spelling(text: str, number: int | None) -> None:
     assert query.whole_number(text) == number
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [("true", bool, True), ("false", bool, False), ("-3", int, -3), ("", str, ""), ("7", str, "7")],
+)
+def test_a_parameter_has_its_type(
+    text: str, kind: type[str | int | bool], value: str | int | bool
+) -> None:
+    typed = query.typed("p", text, kind)
+    assert (typed, type(typed)) == (value, kind)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("True", bool), ("1", bool), ("1.0", int), ("", int)])
+def test_another_spelling_of_a_parameter_is_refused(text: str, kind: type[int | bool]) -> None:
+    with pytest.raises(QueryFault) as refused:
+        query.typed("p", text, kind)
+    assert refused.value.name == "p"
+
+
 def test_every_code_has_one_status_and_none_is_a_success() -> None:
     assert set(FAILURES) == set(get_args(FailureCode))
     assert not set(FAILURES) & set(STATUS_BY_REASON)
