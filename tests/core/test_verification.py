@@ -12,7 +12,7 @@ LINKS = UnverifiedChain((UnverifiedLink("bafy", {}),))
 
 
 @pytest.mark.parametrize(
-    ("code", "field", "claims", "was_read"),
+    ("code", "field", "claims", "expected"),
     [
         ("expired", "exp", LINKS, True),
         ("expired", "exp", UnverifiedChain(), False),
@@ -26,7 +26,7 @@ LINKS = UnverifiedChain((UnverifiedLink("bafy", {}),))
     ],
 )
 def test_only_well_formed_text_counts_as_read(
-    code: str, field: str | None, claims: UnverifiedChain | None, was_read: bool
+    code: str, field: str | None, claims: UnverifiedChain | None, expected: object
 ) -> None:
     answer = Refused.model_validate({"code": code, "message": "no", "field": field})
-    assert Rejection(answer, claims).was_read is was_read
+    assert Rejection(answer, claims).was_read is expected
