@@ -1,4 +1,4 @@
-"""Sets up a condition in this process, then runs a command: `launch.py NAME COMMAND…`.
+"""Sets up conditions in this process, then runs a command: `launch.py NAME,NAME COMMAND…`.
 
 What cannot be said with environment variables alone: descriptors, limits, signals, the folder.
 """
@@ -48,7 +48,8 @@ CONDITIONS: dict[str, Callable[[], object]] = {
 
 
 def main() -> None:
-    CONDITIONS[sys.argv[1]]()
+    for name in sys.argv[1].split(","):
+        CONDITIONS[name]()
     os.execv(sys.argv[2], sys.argv[2:])
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
+from long_runs import SLOW
 from machines.launch import CONDITIONS
 
 HERE: Final = Path(__file__).parent
@@ -102,11 +104,44 @@ def works(folder: Path, start: Sequence[str | Path], changes: Mapping[str, str |
         assert done.returncode == 0, done.stderr.decode(errors="replace")
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_a_guard_works_in_every_environment(name: str, tmp_path: Path) -> None:
-    works(tmp_path, (), ENVIRONMENTS[name])
+ENVIRONMENTS_TOGETHER: Final = (
+    ("proxies", "no home", "another locale", "variables of other runtimes"),
+    ("a SOCKS proxy", "a folder for temporary files that is not there", "ASCII", "no programs"),
+    ("optimized",),
+    ("warnings are errors",),
+)
+"""What does not exclude each other is tried together; the long form tries each one alone."""
+
+CONDITIONS_TOGETHER: Final = (
+    ("no standard input", "SIGPIPE ends the process", "files are for everybody", "no core files"),
+    ("no standard error", "SIGCHLD is ignored", "files are for their owner", "the folder is gone"),
+    ("few descriptors",),
+    ("descriptors of others",),
+)
 
 
-@pytest.mark.parametrize("name", CONDITIONS)
-def test_a_guard_works_in_every_kind_of_process(name: str, tmp_path: Path) -> None:
-    works(tmp_path, (sys.executable, HERE / "launch.py", name), {})
+def alone(names: Iterable[str]) -> list[tuple[str, ...]]:
+    return [(name,) for name in names]
+
+
+def test_the_short_form_has_every_condition() -> None:
+    for together, known in (
+        (ENVIRONMENTS_TOGETHER, ENVIRONMENTS),
+        (CONDITIONS_TOGETHER, CONDITIONS),
+    ):
+        assert sorted(itertools.chain(*together)) == sorted(known)
+
+
+@pytest.mark.parametrize(
+    "names", alone(ENVIRONMENTS) if SLOW else ENVIRONMENTS_TOGETHER, ids=", ".join
+)
+def test_a_guard_works_in_every_environment(names: Sequence[str], tmp_path: Path) -> None:
+    changes: dict[str, str | None] = {}
+    for name in names:
+        changes |= ENVIRONMENTS[name]
+    works(tmp_path, (), changes)
+
+
+@pytest.mark.parametrize("names", alone(CONDITIONS) if SLOW else CONDITIONS_TOGETHER, ids=", ".join)
+def test_a_guard_works_in_every_kind_of_process(names: Sequence[str], tmp_path: Path) -> None:
+    works(tmp_path, (sys.executable, HERE / "launch.py", ",".join(names)), {})
