@@ -79,11 +79,13 @@ def test_a_dead_binary_never_ends_a_process_by_sigpipe() -> None:
 
 
 def test_a_failed_thread_start_leaves_nothing_behind(
-    link: SignerConnection, monkeypatch: pytest.MonkeyPatch
+    link: SignerConnection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
+    # Other test processes start binaries in the common folder meanwhile.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = open_files(), children(), folders()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
