@@ -220,6 +220,13 @@ def test_a_condition_on_the_hour_alone_is_met_by_waiting() -> None:
     assert meet.question == {"context.now": "2026-01-05T23:00:00Z"}
 
 
+def test_a_condition_on_the_purpose_suggests_one() -> None:
+    text = 'permit(principal, action, resource) when { context.purpose == "triage" };'
+    policies = load([Source("p", text)], CATALOG)
+    meet, _ = explained(policies, "/github/issue/list").changes
+    assert meet.question == {"context.purpose": "triage"}
+
+
 def test_an_explanation_in_words_and_as_json() -> None:
     explanation = explained(
         bundle("ticketed", "ask"), "/github/pr/create", context={"ticket": "OPS-1"}
