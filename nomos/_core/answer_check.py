@@ -80,7 +80,7 @@ def _commands(its: _Compared) -> bool:
 
 
 def _constraints(its: _Compared) -> bool:
-    return not its.signed(its.call.question.pol or ())
+    return not its.signed(its.call.question.sent.get("pol", ()))
 
 
 def _question(its: _Compared) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from audit.exports import Export, Json, encoded, fitted, rechained
+from audit.exports import Export, Json, encoded, fitted, load, rechained
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def checkpoints(export: Export) -> Iterator[Tampering]:
             "its header": (f"{middle(head)}.{payload}.{signature}", "forged"),
             "no signature": (f"{head}.{payload}.", "forged"),
             "no token": ("x", "forged"),
-            "by a stranger": (export.sign(export.unrelated, at, said.head), "unknown_signer"),
+            "by an unknown key": (export.sign(export.unrelated, at, said.head), "unknown_signer"),
             "of the log of revocations": (
                 export.sign(said.iss, at, said.head, log="revocations"),
                 "other_log",
@@ -355,17 +355,20 @@ def key_logs(export: Export, header: Json) -> Iterator[Tampering]:
         yield Tampering(f"key log: {name}", swap(export, 0, changed), kind)
     row = {**keys[-1]["row"], "did": export.unrelated}
     row_hash = json.loads(fitted(row))["hash"]
-    for name, key in (("by itself", export.unrelated), ("by nobody's key", export.unrelated)):
+    unknown = load(export.signer, "5d" * 32)
+    for name, key in (("by itself", export.unrelated), ("by another unknown key", unknown)):
         token = export.sign(key, row["seq"], row_hash, log="keys")
         forged = {"row": row, "hash": row_hash, "checkpoint": token}
         changed = {**header, "keys": [*keys[:-1], forged], "issuer": export.unrelated}
-        yield Tampering(f"key log: a stranger, named {name}", swap(export, 0, changed), "key_log")
+        yield Tampering(
+            f"key log: an unknown key, signed {name}", swap(export, 0, changed), "key_log"
+        )
     alone = {**row, "seq": 1, "prev_hash": "0" * 64}
     alone_hash = json.loads(fitted(alone))["hash"]
     token = export.sign(export.unrelated, 1, alone_hash, log="keys")
     forged = {"row": alone, "hash": alone_hash, "checkpoint": token}
     changed = {**header, "keys": [forged], "issuer": export.unrelated}
-    yield Tampering("key log: a stranger's own", swap(export, 0, changed), "unknown_issuer")
+    yield Tampering("key log: an unknown key's own", swap(export, 0, changed), "unknown_issuer")
 
 
 # The end of the log

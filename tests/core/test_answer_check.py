@@ -11,6 +11,7 @@ from answers import ISSUER, SERVICE, allow, iso, jwt, payload
 
 from nomos._core import answer_check, requests
 from nomos._core.replies import Allowed
+from nomos.constraints import eq
 from nomos.models import Chain, chain_of
 
 AGENT = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf"
@@ -54,6 +55,24 @@ def test_an_allow_of_the_question_is_accepted() -> None:
     assert difference(asked(WRITE, args=args), link(WRITE, args=args), args=args) is None
     tuples = {"title": "x", "labels": ("a", "b")}
     assert difference(asked(WRITE, args=tuples), link(WRITE, args=args), args=args) is None
+
+
+def test_an_allow_is_compared_with_what_was_sent_whatever_changed_since() -> None:
+    args = {"state": "open"}
+    facts = {"facts": {"agent": {"ticket": "T-1"}}}
+    call = asked(constraints=[eq("state", "open")], args=dict(args), context={"ticket": "T-1"})
+    question = call.question
+    assert question.pol is not None
+    assert question.args is not None
+    assert question.context is not None
+    signed = link(pol=tuple(question.pol), args=args, meta=facts)
+    assert difference(call, signed, args=args) is None
+    question.pol.clear()
+    question.args.clear()
+    question.context.clear()
+    question.resource["repo"] = "other"
+    assert difference(call, signed, args=args) is None
+    assert difference(call, link(args=args, meta=facts), args=args) is not None
 
 
 def test_a_narrower_allow_is_accepted() -> None:

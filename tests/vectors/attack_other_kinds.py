@@ -96,7 +96,7 @@ class Statement:
         issuer = self.honest.party.did
         trusted: dict[str, tuple[str, list[str], str]] = {
             "by someone else": (by_another_key, [issuer], "untrusted_issuer"),
-            "nobody is trusted": (self.honest.token, [], "untrusted_issuer"),
+            "no issuer is trusted": (self.honest.token, [], "untrusted_issuer"),
             "others are trusted": (self.honest.token, [UNRELATED.did], "untrusted_issuer"),
             "forged, by someone else": (
                 with_signature(by_another_key, flip),
